@@ -1,0 +1,10 @@
+//! The latch-free heart: addresses, records, codecs, hashing, epochs, the hash index and the hybrid log.
+//!
+//! Layer 1. Callers: `store`, `log`, `f2`. It knows devices as a contract only. `index` stores addresses and never sees
+//! a key or a device; `hlog` moves pages and never sees the index; `store` is where they meet.
+
+pub mod address;
+
+pub use address::Address;
+/// The seams of the device crate, under the name the layers above use.
+pub use oxifaster_device::sync;

@@ -1,0 +1,35 @@
+//! Where bytes live: the [`StorageDevice`] contract, its implementations, and the seams to the operating system.
+//!
+//! Layer 0. Callers: `core` (which owns logs), `store` and `log` (which own devices). This crate knows nothing of
+//! addresses, records, pages or epochs: it moves blocks of 4096 bytes between memory and an offset space.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`device`] | the contract: offsets, metadata slots, truncation |
+//! | [`queue`] | the contract: submit with a tag, reap completions in batches |
+//! | [`memory`] | word memory that devices read from and write to |
+//! | [`error`] | what can go wrong, and what the caller should do |
+//! | [`sync`] | atomics, clock, threads, randomness: std or loom |
+
+pub mod device;
+pub mod error;
+pub mod memory;
+pub mod os;
+pub mod queue;
+pub mod sync;
+
+pub use device::{Geometry, MetadataSlot, SpaceUse, StorageDevice};
+pub use error::{DeviceError, DeviceErrorKind};
+pub use memory::Words;
+pub use queue::{Completion, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
+
+/// The unit of checking and of direct I/O, in bytes.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// The unit of checking and of direct I/O, in words of 8 bytes.
+pub const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!(
+    "oxifaster's format is little-endian words in memory and on the device: this target is not supported"
+);

@@ -1,0 +1,10 @@
+//! The operating system: memory mapping, the asymmetric fence, what a file system can do.
+//!
+//! The only place with platform-specific code. Each function has a portable fall-back that is right and slower.
+
+mod mapping;
+mod membarrier;
+
+#[cfg(not(loom))]
+pub(crate) use mapping::Mapping;
+pub use membarrier::{asymmetric_fence_available, heavy_fence};

@@ -1,0 +1,160 @@
+//! The queue contract: submit reads, writes and syncs with a tag, reap completions in batches.
+//!
+//! A queue belongs to the thread that opened it. It is sans-order: completions come in any order, each exactly once,
+//! with the buffer that was lent. Memory is word memory ([`Words`]) that every request keeps alive by reference count,
+//! so a request can outlive whoever asked for it: dropping a future detaches it, nothing else.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::DeviceError;
+use crate::memory::Words;
+use crate::{BLOCK_WORDS, DeviceErrorKind};
+
+/// A block-aligned part of word memory that a request reads from or writes to.
+#[derive(Clone)]
+pub struct IoBuffer {
+    memory: Arc<Words>,
+    start_word: usize,
+    len_words: usize,
+}
+
+impl IoBuffer {
+    /// The words `range` of `memory`, for block I/O.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when the range is not whole blocks inside of the memory.
+    pub fn new(memory: Arc<Words>, range: Range<usize>) -> Result<Self, DeviceError> {
+        let aligned = range.start.is_multiple_of(BLOCK_WORDS) && range.end.is_multiple_of(BLOCK_WORDS);
+        if !aligned || range.start >= range.end || range.end > memory.len() {
+            return Err(DeviceError::new(
+                DeviceErrorKind::InvalidRequest,
+                format!(
+                    "an I/O buffer must be whole blocks of its memory, not words {range:?} of {}",
+                    memory.len()
+                ),
+            ));
+        }
+        Ok(Self { memory, start_word: range.start, len_words: range.end - range.start })
+    }
+
+    /// New zeroed memory of its own, of `blocks` blocks.
+    ///
+    /// # Errors
+    /// `Io` when there is no memory.
+    pub fn zeroed(blocks: usize) -> Result<Self, DeviceError> {
+        let memory = Arc::new(Words::zeroed(blocks * BLOCK_WORDS)?);
+        Self::new(memory, 0..blocks * BLOCK_WORDS)
+    }
+
+    /// The memory that the buffer is a part of.
+    pub fn memory(&self) -> &Arc<Words> {
+        &self.memory
+    }
+
+    /// The buffer's words inside of [`memory`](Self::memory).
+    pub fn word_range(&self) -> Range<usize> {
+        self.start_word..self.start_word + self.len_words
+    }
+
+    /// The buffer's words.
+    pub fn words(&self) -> &[crate::sync::atomic::AtomicU64] {
+        self.memory.get(self.word_range()).unwrap_or_default()
+    }
+
+    /// Length in bytes, a multiple of 4096.
+    pub fn len_bytes(&self) -> usize {
+        self.len_words * 8
+    }
+}
+
+impl fmt::Debug for IoBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IoBuffer").field("words", &self.word_range()).finish_non_exhaustive()
+    }
+}
+
+/// What a request does.
+#[derive(Debug)]
+pub enum IoOperation {
+    /// Fill the buffer from the device.
+    Read(IoBuffer),
+    /// Write the buffer to the device. Nobody may change its words until the completion is reaped.
+    Write(IoBuffer),
+    /// Make durable what completed before (rule 2 of the device contract). The offset means nothing.
+    Sync,
+}
+
+/// A request: what, where, and how the caller will recognise its completion.
+#[derive(Debug)]
+pub struct IoRequest {
+    /// Comes back in the completion.
+    pub tag: u64,
+    /// Byte offset in the device, a multiple of 4096.
+    pub offset: u64,
+    /// What to do.
+    pub operation: IoOperation,
+}
+
+/// A finished request.
+#[derive(Debug)]
+#[must_use = "a completion carries an error or a byte count that must be looked at"]
+pub struct Completion {
+    /// The request's tag.
+    pub tag: u64,
+    /// The request's offset.
+    pub offset: u64,
+    /// Bytes that moved (0 for a sync), possibly fewer than asked.
+    pub result: Result<usize, DeviceError>,
+    /// The request's operation, with its buffer, as it was submitted.
+    pub operation: IoOperation,
+}
+
+/// Whether [`IoQueue::reap`] may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Take what is there.
+    No,
+    /// Wait for at least one completion if anything is in flight.
+    ForOne,
+}
+
+/// How a queue is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Requests that can be in flight at once; more wait inside of the queue.
+    pub depth: usize,
+}
+
+impl Default for QueueOptions {
+    /// 64 requests in flight.
+    fn default() -> Self {
+        Self { depth: 64 }
+    }
+}
+
+/// A thread's own submission and completion queue. The module header has the rules.
+pub trait IoQueue: fmt::Debug {
+    /// Accepts a request. Never waits for I/O; requests beyond the depth are kept and started later. A queue may delay
+    /// the start of requests until the next [`reap`](Self::reap) or [`kick`](Self::kick), to start them together.
+    ///
+    /// # Errors
+    /// `InvalidRequest` (alignment, range), with nothing submitted. I/O errors come with the completion.
+    fn submit(&mut self, request: IoRequest) -> Result<(), DeviceError>;
+
+    /// Starts everything submitted so far.
+    ///
+    /// # Errors
+    /// When the queue itself is broken. Requests are then completed with errors by the next reaps.
+    fn kick(&mut self) -> Result<(), DeviceError>;
+
+    /// Starts what was submitted, appends finished requests to `completions` and says how many.
+    ///
+    /// # Errors
+    /// When the queue itself is broken, not when a request failed.
+    fn reap(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> Result<usize, DeviceError>;
+
+    /// Requests submitted and not yet reaped.
+    fn in_flight(&self) -> usize;
+}

@@ -1,0 +1,3 @@
+//! oxifaster: an embeddable concurrent key-value store for point operations on state larger than memory.
+
+pub use oxifaster_core as core;

@@ -3,7 +3,6 @@
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(not(loom))]
-#[expect(clippy::disallowed_types, reason = "this is the seam that everybody else must use")]
 mod standard {
     pub use std::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence,

@@ -1,9 +1,10 @@
-//! The seams: atomics, locks, clock, threads, randomness.
+//! The seams: atomics, locks, clock, threads, randomness, planted bugs.
 //!
 //! Production code takes all of these from here, so that the very same code runs under loom (`--cfg loom`), and so that
 //! simulations can own time and scheduling. `core::sync` re-exports this module for the layers above.
 
 pub mod atomic;
+pub mod canary;
 pub mod clock;
 pub mod random;
 pub mod thread;

@@ -11,13 +11,15 @@
 //! 4. After a sync has failed the device is poisoned: every later write and sync fails with
 //!    [`DeviceErrorKind::Poisoned`](crate::DeviceErrorKind::Poisoned). Reads still work.
 //! 5. Reading bytes that were never written gives zeros up to the end of the device, and a short count beyond it.
-//! 6. Dropping a device never syncs. Dropping a queue waits for what is in flight, so that memory outlives I/O.
+//! 6. Dropping a device never syncs. Dropping a queue waits for what is in flight, so that memory outlives I/O. A queue
+//!    may outlive its device but keeps no file open and no lock: what it is asked for afterwards completes as `Closed`.
 //! 7. One writer: a constructor takes a kernel-held lock and fails with `Locked` when somebody else has it. The lock
 //!    goes away with the process, however it ends.
 
 use std::fmt;
 
 use crate::error::DeviceError;
+use crate::identity::DeviceIdentity;
 use crate::queue::{IoQueue, QueueOptions};
 
 /// Size of one metadata slot in bytes.
@@ -76,6 +78,10 @@ pub struct SpaceUse {
 pub trait StorageDevice: Send + Sync + fmt::Debug + 'static {
     /// How messages name this device: a path, or what it is.
     fn describe(&self) -> String;
+
+    /// Who this device is within the process. One value per constructed device, owned by it and dropped with it:
+    /// per-thread caches recognise the device by it and notice its end.
+    fn identity(&self) -> &DeviceIdentity;
 
     /// Fixed facts.
     fn geometry(&self) -> Geometry;

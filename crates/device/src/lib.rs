@@ -8,11 +8,13 @@
 //! | [`device`] | the contract: offsets, metadata slots, truncation |
 //! | [`queue`] | the contract: submit with a tag, reap completions in batches |
 //! | [`memory`] | word memory that devices read from and write to |
+//! | [`identity`] | who a device is within the process |
 //! | [`error`] | what can go wrong, and what the caller should do |
 //! | [`sync`] | atomics, clock, threads, randomness: std or loom |
 
 pub mod device;
 pub mod error;
+pub mod identity;
 pub mod memory;
 pub mod os;
 pub mod queue;
@@ -20,6 +22,7 @@ pub mod sync;
 
 pub use device::{Geometry, MetadataSlot, SpaceUse, StorageDevice};
 pub use error::{DeviceError, DeviceErrorKind};
+pub use identity::{DeviceIdentity, DeviceWitness};
 pub use memory::Words;
 pub use queue::{Completion, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
 

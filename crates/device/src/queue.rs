@@ -8,9 +8,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::device::Geometry;
 use crate::error::DeviceError;
 use crate::memory::Words;
-use crate::{BLOCK_WORDS, DeviceErrorKind};
+use crate::sync::atomic::Ordering;
+use crate::{BLOCK_BYTES, BLOCK_WORDS, DeviceErrorKind};
 
 /// A block-aligned part of word memory that a request reads from or writes to.
 #[derive(Clone)]
@@ -67,6 +69,24 @@ impl IoBuffer {
     pub fn len_bytes(&self) -> usize {
         self.len_words * 8
     }
+
+    /// Stores `bytes` at the front of the buffer, word by word; the rest of the last word becomes zero, everything
+    /// behind it stays. Bytes that do not fit are left out.
+    pub fn store_bytes(&self, bytes: &[u8]) {
+        for (word, chunk) in self.words().iter().zip(bytes.chunks(8)) {
+            let mut value = [0_u8; 8];
+            value.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+        }
+    }
+
+    /// Loads the front of the buffer into `bytes`, word by word. Bytes beyond the buffer are left as they were.
+    pub fn load_bytes(&self, bytes: &mut [u8]) {
+        for (word, chunk) in self.words().iter().zip(bytes.chunks_mut(8)) {
+            let value = word.load(Ordering::Relaxed).to_le_bytes();
+            chunk.iter_mut().zip(value).for_each(|(to, from)| *to = from);
+        }
+    }
 }
 
 impl fmt::Debug for IoBuffer {
@@ -95,6 +115,31 @@ pub struct IoRequest {
     pub offset: u64,
     /// What to do.
     pub operation: IoOperation,
+}
+
+impl IoRequest {
+    /// What every queue checks in [`IoQueue::submit`]: whole blocks, not in the reserved bytes, no overflow. Whether
+    /// there is room is not checked: that is an error of the completion.
+    ///
+    /// # Errors
+    /// `InvalidRequest`.
+    pub fn check(&self, geometry: &Geometry) -> Result<(), DeviceError> {
+        let (IoOperation::Read(buffer) | IoOperation::Write(buffer)) = &self.operation else { return Ok(()) };
+        let len_bytes = buffer.len_bytes() as u64;
+        let fault = if !self.offset.is_multiple_of(BLOCK_BYTES as u64) {
+            format!("block I/O at an offset that is not a multiple of {BLOCK_BYTES}")
+        } else if self.offset < geometry.reserved_bytes {
+            format!(
+                "block I/O inside of the first {} bytes, which belong to the device",
+                geometry.reserved_bytes
+            )
+        } else if self.offset.checked_add(len_bytes).is_none() {
+            format!("{len_bytes} bytes from here end behind every possible offset")
+        } else {
+            return Ok(());
+        };
+        Err(DeviceError::new(DeviceErrorKind::InvalidRequest, fault).at_offset(self.offset))
+    }
 }
 
 /// A finished request.

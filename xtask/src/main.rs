@@ -17,7 +17,7 @@
 //! | [`fuzz`] | libFuzzer targets |
 //! | [`sanitize`] | the address sanitizer |
 //! | [`coverage`] | line coverage with a floor per library crate |
-//! | [`bench`] | benchmarks |
+//! | [`mod@bench`] | benchmarks |
 
 mod bench;
 mod check;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`device`] | the contract: offsets, metadata slots, truncation |
 //! | [`queue`] | the contract: submit with a tag, reap completions in batches |
+//! | [`fault`] | an in-memory device with crashes and faults, for tests |
 //! | [`memory`] | word memory that devices read from and write to |
 //! | [`identity`] | who a device is within the process |
 //! | [`error`] | what can go wrong, and what the caller should do |
@@ -14,6 +15,7 @@
 
 pub mod device;
 pub mod error;
+pub mod fault;
 pub mod identity;
 pub mod memory;
 pub mod os;

@@ -4,6 +4,10 @@
 //! a key or a device; `hlog` moves pages and never sees the index; `store` is where they meet.
 
 pub mod address;
+pub mod epoch;
+pub mod hash;
+
+mod mutation;
 
 pub use address::Address;
 /// The seams of the device crate, under the name the layers above use.

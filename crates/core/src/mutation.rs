@@ -1,0 +1,77 @@
+//! Planted bugs, which prove that the loom models can fail.
+//!
+//! Layer 1, `core` only. A model plants one mutation, runs, and expects the panic. Outside of `--cfg loom` the question
+//! is a constant `false`, so production code carries no trace of it.
+
+/// A deliberate mistake at one place of the production code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// Epoch: a participant enters without its fence (symmetric form).
+    EpochEntryWithoutFence,
+    /// Epoch: the bumping side does without its fence (symmetric form) or without the interrupt (asymmetric form).
+    EpochBumpWithoutFence,
+    /// Epoch: leaving is a relaxed store.
+    EpochLeaveRelaxed,
+    /// Epoch: entering is a relaxed store.
+    EpochEnterRelaxed,
+    /// Index: no fence between the tentative compare-exchange (or the sight of a catch-all) and the re-scan.
+    IndexInsertWithoutFence,
+    /// Index: a tentative entry becomes final without a re-scan.
+    IndexInsertWithoutRescan,
+    /// Index: a catch-all is used without looking again for an exact entry.
+    IndexCatchAllWithoutRescan,
+    /// Index: an insert ignores that its chain turned to a catch-all.
+    IndexInsertIgnoresCatchAll,
+    /// Index: whoever loses the race for an overflow link links its bucket by a plain store.
+    IndexLinkOverwrites,
+    /// Index: a tentative entry becomes final by a plain store.
+    IndexFinalByStore,
+}
+
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) const fn planted(_mutation: Mutation) -> bool {
+    false
+}
+
+#[cfg(all(loom, test))]
+pub(crate) use under_loom::model_with;
+#[cfg(loom)]
+pub(crate) use under_loom::planted;
+
+#[cfg(loom)]
+mod under_loom {
+    use super::Mutation;
+    use std::cell::Cell;
+
+    // loom runs all threads of a model as coroutines of the thread that started it, so this is one value per test.
+    std::thread_local! {
+        static PLANTED: Cell<Option<Mutation>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn planted(mutation: Mutation) -> bool {
+        PLANTED.get() == Some(mutation)
+    }
+
+    /// Runs a model with at most `preemptions` preemptions; with a mutation planted the model must fail.
+    ///
+    /// # Panics
+    /// When the model fails without a mutation, or passes with one.
+    #[cfg(test)]
+    pub(crate) fn model_with(
+        planted: Option<Mutation>,
+        preemptions: usize,
+        body: impl Fn() + Sync + Send + 'static,
+    ) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+        PLANTED.set(planted);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.check(body)));
+        PLANTED.set(None);
+        match (planted, outcome) {
+            (None, Ok(())) | (Some(_), Err(_)) => {}
+            (None, Err(panic)) => std::panic::resume_unwind(panic),
+            (Some(mutation), Ok(())) => panic!("the model did not notice {mutation:?}"),
+        }
+    }
+}

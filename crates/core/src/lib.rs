@@ -6,6 +6,7 @@
 pub mod address;
 pub mod epoch;
 pub mod hash;
+pub mod index;
 
 mod mutation;
 

@@ -1,0 +1,264 @@
+//! One bucket and its overflow buckets: scanning, two-phase insert, catch-all.
+//!
+//! Callers: `table` (one chain per hash), `growth`. The protocol and why it holds are in the header of `index`.
+
+use oxifaster_device::DeviceError;
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering, fence};
+use oxifaster_device::sync::thread::{spin_hint, yield_now};
+
+use super::buckets::{Bucket, OverflowBuckets};
+use super::entry::{
+    CATCH_ALL, NO_RECORD, Overflow, is_final_of, is_frozen_entry, is_frozen_overflow, link_to, overflow_in,
+    tentative,
+};
+use super::slot::IndexSlot;
+use crate::mutation::{Mutation, planted};
+
+/// Why a chain gave no slot.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The chain is being moved to a larger table.
+    Frozen,
+    /// Memory beyond the budget was refused.
+    Memory(DeviceError),
+}
+
+/// What an insert does when the chain is full and the budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BudgetSpent {
+    /// The chain gets a catch-all.
+    CatchAll,
+    /// More memory is taken.
+    TakeMore,
+}
+
+/// A chain of buckets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain<'index> {
+    pub(super) first: &'index Bucket,
+    pub(super) overflow: &'index OverflowBuckets,
+}
+
+/// What a scan of a whole chain for one tag saw.
+struct Scan<'index> {
+    found: Option<IndexSlot<'index>>,
+    free: Option<&'index AtomicU64>,
+    tentative_before: bool,
+    tentative_behind: bool,
+    frozen: bool,
+    end: &'index AtomicU64,
+    end_word: u64,
+}
+
+impl Scan<'_> {
+    fn ends_in_catch_all(&self) -> bool {
+        overflow_in(self.end_word) == Overflow::CatchAll
+    }
+
+    /// Somebody else's insert of the tag is not decided.
+    fn has_tentative(&self) -> bool {
+        self.tentative_before || self.tentative_behind
+    }
+}
+
+impl<'index> Chain<'index> {
+    /// The buckets of the chain, each with its overflow word as read now.
+    pub(super) fn buckets(self) -> impl Iterator<Item = (&'index Bucket, u64)> {
+        let mut next = Some(self.first);
+        std::iter::from_fn(move || {
+            let bucket = next?;
+            let [.., overflow] = bucket;
+            // Pairs with the release of `extend`: the linked bucket's content was written before or is behind it.
+            let word = overflow.load(Ordering::Acquire);
+            next = match overflow_in(word) {
+                Overflow::Link(number) => Some(self.overflow.bucket(number)),
+                Overflow::End | Overflow::CatchAll => None,
+            };
+            Some((bucket, word))
+        })
+    }
+
+    /// Scans the chain for `tag`, up to its final entry or to the end. `own` is the tentative entry of the caller.
+    fn scan(self, tag: u64, own: Option<&AtomicU64>) -> Scan<'index> {
+        let [.., first_end] = self.first;
+        let mut scan = Scan {
+            found: None,
+            free: None,
+            tentative_before: false,
+            tentative_behind: false,
+            frozen: false,
+            end: first_end,
+            end_word: 0,
+        };
+        let mut passed_own = false;
+        for (bucket, overflow_word) in self.buckets() {
+            let [entries @ .., overflow] = bucket;
+            for entry in entries {
+                if own.is_some_and(|own| std::ptr::eq(own, entry)) {
+                    passed_own = true;
+                    continue;
+                }
+                // Pairs with the release of every compare-exchange on an entry.
+                let word = entry.load(Ordering::Acquire);
+                if word == 0 {
+                    scan.free.get_or_insert(entry);
+                } else if is_final_of(word, tag) {
+                    scan.found = Some(IndexSlot::entry(entry, word));
+                    return scan;
+                } else if word == tentative(tag) {
+                    scan.tentative_before |= !passed_own;
+                    scan.tentative_behind |= passed_own;
+                } else if is_frozen_entry(word) {
+                    scan.frozen = true;
+                }
+            }
+            scan.frozen |= is_frozen_overflow(overflow_word);
+            (scan.end, scan.end_word) = (overflow, overflow_word);
+        }
+        scan
+    }
+
+    /// The slot of `tag`, if it has one.
+    pub(super) fn find(self, tag: u64) -> Option<IndexSlot<'index>> {
+        let scan = self.scan(tag, None);
+        if scan.found.is_none() && scan.ends_in_catch_all() {
+            return self.find_in_catch_all(tag).ok();
+        }
+        scan.found
+    }
+
+    /// The slot of `tag`, with a new entry if it has none.
+    pub(super) fn find_or_create(self, tag: u64, spent: BudgetSpent) -> Result<IndexSlot<'index>, Refusal> {
+        let mut wait = Wait::default();
+        loop {
+            let scan = self.scan(tag, None);
+            if let Some(slot) = scan.found {
+                return Ok(slot);
+            }
+            if scan.frozen {
+                return Err(Refusal::Frozen);
+            }
+            if scan.ends_in_catch_all() {
+                return self.find_in_catch_all(tag);
+            }
+            if scan.has_tentative() {
+                wait.turn();
+                continue;
+            }
+            let Some(free) = scan.free else {
+                self.extend(scan.end, spent)?;
+                continue;
+            };
+            // Acquire: behind the removal that freed the slot. Release: nothing; the fence in `decide` orders it.
+            if free.compare_exchange(0, tentative(tag), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            if let Some(slot) = self.decide(tag, free)? {
+                return Ok(slot);
+            }
+            wait.turn();
+        }
+    }
+
+    /// Decides the tentative entry `own`: final, or withdrawn (`None`).
+    fn decide(self, tag: u64, own: &'index AtomicU64) -> Result<Option<IndexSlot<'index>>, Refusal> {
+        // Store-load order: the tentative entry comes before the re-scan. Pairs with the same fence of another insert
+        // and with the one in `find_in_catch_all`.
+        if !planted(Mutation::IndexInsertWithoutFence) {
+            fence(Ordering::SeqCst);
+        }
+        let mut wait = Wait::default();
+        loop {
+            let scan = self.scan(tag, Some(own));
+            let catch_all = scan.ends_in_catch_all() && !planted(Mutation::IndexInsertIgnoresCatchAll);
+            let lost = scan.found.is_some() || scan.tentative_before || catch_all || scan.frozen;
+            if planted(Mutation::IndexInsertWithoutRescan) || !(lost || scan.tentative_behind) {
+                return match settle(own, tentative(tag), tag | NO_RECORD) {
+                    true => Ok(Some(IndexSlot::entry(own, tag | NO_RECORD))),
+                    false => Err(Refusal::Frozen),
+                };
+            }
+            if lost {
+                return match settle(own, tentative(tag), 0) {
+                    true => Ok(None),
+                    false => Err(Refusal::Frozen),
+                };
+            }
+            wait.turn();
+        }
+    }
+
+    /// The slot of `tag` in a chain that was seen to have a catch-all.
+    fn find_in_catch_all(self, tag: u64) -> Result<IndexSlot<'index>, Refusal> {
+        let mut wait = Wait::default();
+        loop {
+            // The sight of the catch-all comes before the scan. Pairs with the fence in `decide`.
+            if !planted(Mutation::IndexInsertWithoutFence) {
+                fence(Ordering::SeqCst);
+            }
+            let scan = self.scan(tag, None);
+            if planted(Mutation::IndexCatchAllWithoutRescan) {
+                return Ok(IndexSlot::catch_all(scan.end, scan.end_word));
+            }
+            if let Some(slot) = scan.found {
+                return Ok(slot);
+            }
+            if scan.frozen {
+                return Err(Refusal::Frozen);
+            }
+            if !scan.has_tentative() {
+                return Ok(IndexSlot::catch_all(scan.end, scan.end_word));
+            }
+            wait.turn();
+        }
+    }
+
+    /// Makes room in a full chain that ends in `end`: links an overflow bucket or sets the catch-all. If somebody else was
+    /// faster, that is as good.
+    fn extend(self, end: &AtomicU64, spent: BudgetSpent) -> Result<(), Refusal> {
+        let number = match (self.overflow.take(), spent) {
+            (Some(number), _) => Some(number),
+            (None, BudgetSpent::TakeMore) => Some(self.overflow.take_beyond().map_err(Refusal::Memory)?),
+            (None, BudgetSpent::CatchAll) => None,
+        };
+        let word = number.map_or(CATCH_ALL | NO_RECORD, link_to);
+        if planted(Mutation::IndexLinkOverwrites) {
+            end.store(word, Ordering::Release);
+            return Ok(());
+        }
+        // Release: a bucket that was given back and taken again is empty for whoever follows the link. Pairs with the
+        // acquire load in `buckets`.
+        let linked = end.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if let (false, Some(number)) = (linked, number) {
+            self.overflow.give_back(number);
+        }
+        Ok(())
+    }
+}
+
+/// Turns the caller's own tentative entry into `word`; fails only when it was frozen meanwhile.
+fn settle(own: &AtomicU64, tentative: u64, word: u64) -> bool {
+    if planted(Mutation::IndexFinalByStore) {
+        own.store(word, Ordering::Release);
+        return true;
+    }
+    // Release: pairs with the acquire loads of scans.
+    own.compare_exchange(tentative, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Waiting for another thread's undecided insert, which is a few instructions unless that thread was preempted.
+#[derive(Default)]
+struct Wait {
+    turns: u32,
+}
+
+impl Wait {
+    fn turn(&mut self) {
+        if self.turns < 64 {
+            self.turns += 1;
+            spin_hint();
+        } else {
+            yield_now();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A slot of the index as one operation sees it: where the word is, and what it was when it was read.
+//!
+//! Caller: `store`. Its address is what the operation follows; its compare-exchange is how a record is published. A slot must
+//! not outlive the epoch guard under which it was found, once tables are replaced by growth.
+
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
+
+use super::entry::{
+    ADDRESS_MASK, CATCH_ALL, NO_RECORD, READ_CACHE, TAG_MASK, TENTATIVE, address_field, address_in,
+};
+use crate::address::Address;
+
+/// The word of a tag (its entry, or the catch-all of its chain), as last read.
+#[derive(Clone, Debug)]
+pub struct IndexSlot<'index> {
+    word: &'index AtomicU64,
+    seen: u64,
+    /// What the word becomes when the entry is removed: 0, or the catch-all without a record.
+    vacant: u64,
+}
+
+impl<'index> IndexSlot<'index> {
+    /// The final entry `word`.
+    #[inline(always)]
+    pub(super) fn entry(word: &'index AtomicU64, seen: u64) -> Self {
+        Self { word, seen, vacant: 0 }
+    }
+
+    /// The catch-all in the overflow word `word`.
+    pub(super) fn catch_all(word: &'index AtomicU64, seen: u64) -> Self {
+        Self { word, seen, vacant: CATCH_ALL | NO_RECORD }
+    }
+
+    /// The newest record of the chain when the slot was found or reloaded; null when there is none yet.
+    #[inline(always)]
+    #[must_use]
+    pub fn address(&self) -> Address {
+        address_in(self.seen)
+    }
+
+    /// Whether the slot is shared by all tags of its bucket that have no entry of their own.
+    #[must_use]
+    pub fn is_catch_all(&self) -> bool {
+        self.vacant != 0
+    }
+
+    /// The tag of the entry; a catch-all has none.
+    #[must_use]
+    pub fn tag(&self) -> Option<u64> {
+        (!self.is_catch_all()).then_some((self.seen & TAG_MASK) >> crate::address::ADDRESS_BITS)
+    }
+
+    /// Publishes `new` if the slot still is what [`address`](Self::address) says, and then holds `new` itself.
+    ///
+    /// # Errors
+    /// The address the slot holds now; null if it has none, or the entry was removed. The slot stays as it was read: call
+    /// [`reload`](Self::reload) before another try.
+    #[inline]
+    pub fn compare_exchange(&mut self, new: Address) -> Result<(), Address> {
+        let word = (self.seen & !(ADDRESS_MASK | READ_CACHE)) | address_field(new);
+        // Release: the words of the record come first. Pairs with the acquire loads of find, find_or_create and reload.
+        match self.word.compare_exchange(self.seen, word, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                self.seen = word;
+                Ok(())
+            }
+            Err(current) if self.is_same_entry(current) => Err(address_in(current)),
+            Err(_) => Err(Address::NULL),
+        }
+    }
+
+    /// Reads the word again. `false` means that the entry was removed (or frozen): look the hash up again.
+    #[inline]
+    #[must_use]
+    pub fn reload(&mut self) -> bool {
+        // Pairs with the release of compare_exchange.
+        let current = self.word.load(Ordering::Acquire);
+        let same = self.is_same_entry(current);
+        if same {
+            self.seen = current;
+        }
+        same
+    }
+
+    /// Removes the entry if the slot still is what [`address`](Self::address) says; a catch-all becomes empty. The caller
+    /// knows that nothing of the chain is alive.
+    #[must_use]
+    pub(super) fn remove(self) -> bool {
+        // Release and acquire: an insert that reuses the slot is behind the removal.
+        self.word.compare_exchange(self.seen, self.vacant, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    fn is_same_entry(&self, current: u64) -> bool {
+        (current ^ self.seen) & (TAG_MASK | TENTATIVE) == 0 && current & ADDRESS_MASK != 0
+    }
+}

@@ -1,0 +1,202 @@
+#![expect(unsafe_code, reason = "the bucket of a hash is found without a bounds check")]
+//! The hash index as operations use it.
+//!
+//! Callers: `store`, `f2`. The common case, an entry in the first bucket, is inlined into the caller: one masked index, then
+//! load, compare and branch per entry. Everything else is a call into `chain`.
+//!
+//! # Soundness
+//! 1. The table has `mask + 1` buckets, a power of two, for its whole life; a bucket number is masked with `mask`.
+
+use oxifaster_device::sync::atomic::Ordering;
+use oxifaster_device::{DeviceError, DeviceErrorKind};
+
+use super::buckets::{Bucket, BucketArray, OverflowBuckets};
+use super::chain::{BudgetSpent, Chain, Refusal};
+use super::entry::{is_final_of, tag_of};
+use super::prefetch::prefetch;
+use super::slot::IndexSlot;
+use super::statistics::{Entries, IndexStatistics};
+use crate::address::Address;
+use crate::hash::{BUCKET_BITS, KeyHash};
+
+/// A latch-free hash table of addresses; see the [module](super).
+///
+/// # Examples
+/// ```
+/// use oxifaster_core::Address;
+/// use oxifaster_core::hash::HashKind;
+/// use oxifaster_core::index::HashIndex;
+///
+/// let index = HashIndex::new(1024, 64)?;
+/// let hash = HashKind::Xxh3.hash(b"key");
+/// assert!(index.find(hash).is_none());
+///
+/// let mut slot = index.find_or_create(hash);
+/// assert!(slot.address().is_null());
+/// slot.compare_exchange(Address::new(512)).expect("nobody else publishes");
+/// assert_eq!(index.find(hash).map(|slot| slot.address()), Some(Address::new(512)));
+/// # Ok::<(), oxifaster_device::DeviceError>(())
+/// ```
+#[derive(Debug)]
+pub struct HashIndex {
+    table: BucketArray,
+    mask: u64,
+    overflow: OverflowBuckets,
+}
+
+impl HashIndex {
+    /// An empty index of `buckets` buckets of 64 bytes (a power of two) and at most `overflow_buckets` more of them for
+    /// chains that outgrow their bucket. Memory is mapped at once and used when touched.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when `buckets` is not a power of two or needs more than 48 bits; `Io` without memory.
+    pub fn new(buckets: usize, overflow_buckets: usize) -> Result<Self, DeviceError> {
+        if !buckets.is_power_of_two() || buckets as u64 > 1 << BUCKET_BITS {
+            let message = format!("an index of {buckets} buckets: it must be a power of two, at most 2^48");
+            return Err(DeviceError::new(DeviceErrorKind::InvalidRequest, message));
+        }
+        let table = BucketArray::new(buckets)?;
+        Ok(Self { table, mask: buckets as u64 - 1, overflow: OverflowBuckets::new(overflow_buckets)? })
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the mask is below a length of type usize")]
+    fn bucket(&self, hash: KeyHash) -> &Bucket {
+        // SAFETY: obligation 1.
+        unsafe { self.table.get_unchecked(hash.bucket(self.mask) as usize) }
+    }
+
+    fn chain(&self, hash: KeyHash) -> Chain<'_> {
+        Chain { first: self.bucket(hash), overflow: &self.overflow }
+    }
+
+    /// Starts to bring the bucket of `hash` into the cache. A batch asks for all of its buckets before it looks at one.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: KeyHash) {
+        prefetch(self.bucket(hash));
+    }
+
+    /// The slot of `hash`, if there is one.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
+        let found = self.find_in_first_bucket(hash);
+        if found.is_some() {
+            return found;
+        }
+        let [.., overflow] = self.bucket(hash);
+        // Relaxed: only says whether there is more; the chain reads it again.
+        if overflow.load(Ordering::Relaxed) == 0 { None } else { self.find_in_chain(hash) }
+    }
+
+    #[inline(always)]
+    fn find_in_first_bucket(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
+        let tag = tag_of(hash);
+        let [entries @ .., _] = self.bucket(hash);
+        for entry in entries {
+            // Pairs with the release of compare_exchange: the record of the address may be read.
+            let word = entry.load(Ordering::Acquire);
+            if is_final_of(word, tag) {
+                return Some(IndexSlot::entry(entry, word));
+            }
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn find_in_chain(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
+        self.chain(hash).find(tag_of(hash))
+    }
+
+    /// The slot of `hash`; a new entry without a record if there is none. It waits for no longer than another thread takes
+    /// to decide its own insert of the same tag.
+    #[inline]
+    #[must_use]
+    pub fn find_or_create(&self, hash: KeyHash) -> IndexSlot<'_> {
+        self.find_in_first_bucket(hash).unwrap_or_else(|| self.create_in_chain(hash))
+    }
+
+    #[inline(never)]
+    fn create_in_chain(&self, hash: KeyHash) -> IndexSlot<'_> {
+        match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::CatchAll) {
+            Ok(slot) => slot,
+            Err(refusal) => broken(&refusal),
+        }
+    }
+
+    /// Removes an entry whose whole chain is dead, if it still is what `slot` says. The caller knows that its newest record is
+    /// a tombstone without live records behind it, or lies below the begin address.
+    #[must_use]
+    pub fn remove(&self, slot: IndexSlot<'_>) -> bool {
+        slot.remove()
+    }
+
+    /// Recovery: makes sure that the chain of `hash` starts at `address` or higher. Safe in parallel, in any order. Before the
+    /// first [`find_or_create`](Self::find_or_create): chains that exist can't be joined, so this never makes a catch-all
+    /// but takes memory [beyond the budget](Self::overflow_beyond_budget).
+    ///
+    /// # Errors
+    /// `Io` when there is no memory; `InvalidRequest` when the bucket has a catch-all already.
+    pub fn raise(&self, hash: KeyHash, address: Address) -> Result<(), DeviceError> {
+        let mut slot = match self.find_in_first_bucket(hash) {
+            Some(slot) => slot,
+            None => match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::TakeMore) {
+                Ok(slot) => slot,
+                Err(Refusal::Memory(error)) => return Err(error),
+                Err(refusal @ Refusal::Frozen) => broken(&refusal),
+            },
+        };
+        if slot.is_catch_all() {
+            let message = "raising an entry of a bucket whose chains are joined: recovery comes first";
+            return Err(DeviceError::new(DeviceErrorKind::InvalidRequest, message));
+        }
+        while slot.address() < address && slot.compare_exchange(address).is_err() {
+            let still_there = slot.reload();
+            debug_assert!(still_there, "nobody removes entries during recovery");
+        }
+        Ok(())
+    }
+
+    /// All slots: entries with or without a record, and catch-alls. May run beside operations.
+    #[must_use]
+    pub fn entries(&self) -> Entries<'_> {
+        Entries::of(self)
+    }
+
+    /// Counts, by one pass over the whole index. May run beside operations.
+    #[must_use]
+    pub fn stats(&self) -> IndexStatistics {
+        IndexStatistics::of(self)
+    }
+
+    /// The number of buckets of the table.
+    #[must_use]
+    pub fn buckets(&self) -> u64 {
+        self.mask + 1
+    }
+
+    /// Memory of the table and of all overflow buckets, used or not, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes() + self.overflow.memory_bytes()
+    }
+
+    /// Overflow buckets that recovery took beyond the budget.
+    #[must_use]
+    pub fn overflow_beyond_budget(&self) -> u64 {
+        self.overflow.beyond_budget()
+    }
+
+    pub(super) fn overflow(&self) -> &OverflowBuckets {
+        &self.overflow
+    }
+
+    pub(super) fn chains(&self) -> impl Iterator<Item = Chain<'_>> {
+        self.table.buckets().iter().map(|first| Chain { first, overflow: &self.overflow })
+    }
+}
+
+#[cold]
+fn broken(refusal: &Refusal) -> ! {
+    panic!("a table that does not grow refused an entry: {refusal:?}")
+}

@@ -11,21 +11,41 @@
 //! | [`memory`] | word memory that devices read from and write to |
 //! | [`identity`] | who a device is within the process |
 //! | [`error`] | what can go wrong, and what the caller should do |
+//! | [`metadata`] | the checksummed envelope of the two metadata slots |
+//! | [`null`] | the device that keeps nothing |
+//! | `files` | the device on a file or a folder of segments |
+//! | `workers` | queues for devices whose calls block |
+//! | [`local`] | a queue of the calling thread |
+//! | [`conformance`] | the contract as checks, for every implementation |
 //! | [`sync`] | atomics, clock, threads, randomness: std or loom |
 
+#[cfg(not(loom))]
+pub mod conformance;
 pub mod device;
 pub mod error;
 pub mod fault;
+#[cfg(not(loom))]
+pub mod files;
 pub mod identity;
+pub mod local;
 pub mod memory;
+pub mod metadata;
+pub mod null;
 pub mod os;
 pub mod queue;
 pub mod sync;
+#[cfg_attr(loom, allow(dead_code, reason = "only the model uses it: files have no word memory under loom"))]
+mod workers;
 
 pub use device::{Geometry, MetadataSlot, SpaceUse, StorageDevice};
 pub use error::{DeviceError, DeviceErrorKind};
+#[cfg(not(loom))]
+pub use files::{FileOptions, FileSystemDisk, Headroom};
 pub use identity::{DeviceIdentity, DeviceWitness};
+pub use local::with_local_queue;
 pub use memory::Words;
+pub use metadata::{ContentKind, Loaded, MetadataArea};
+pub use null::NullDisk;
 pub use queue::{Completion, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
 
 /// The unit of checking and of direct I/O, in bytes.

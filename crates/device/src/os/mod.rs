@@ -2,6 +2,8 @@
 //!
 //! The only place with platform-specific code. Each function has a portable fall-back that is right and slower.
 
+#[cfg(not(loom))]
+pub(crate) mod file;
 mod mapping;
 mod membarrier;
 

@@ -1,0 +1,265 @@
+//! The metadata envelope: two slots written in turn, the valid one with the higher generation counts.
+//!
+//! Callers: `store` and `log`, which put their payload in. The bytes are settled in `docs/format/metadata.md`:
+//!
+//! ```text
+//! 0        8       12     16           24          28        28+n       32+n        65536
+//! | magic  | version| kind | generation | payload n | payload | CRC-32C | means nothing |
+//! ```
+//!
+//! [`encode_slot`] and [`decode_slot`] are pure; [`decode_slot`] takes arbitrary bytes and never panics (a fuzz target).
+//! [`MetadataArea`] reads both slots of a device, decides as the document's table says, and touches nothing when it refuses.
+//!
+//! Invariant: the next generation goes to the slot that does *not* hold the current one, so a torn write can damage only
+//! what has been superseded.
+
+use crate::device::{METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
+use crate::error::{DeviceError, DeviceErrorKind};
+
+/// The first bytes of a written slot.
+pub const MAGIC: [u8; 8] = *b"OXFSTMD1";
+/// The version of the envelope that this code writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+/// Longest payload of a slot in bytes (inclusive).
+pub const PAYLOAD_BYTES_MAX: usize = METADATA_SLOT_BYTES - HEADER_BYTES - 4;
+
+const HEADER_BYTES: usize = 28;
+
+/// What a store's metadata is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentKind {
+    /// A key-value store.
+    FasterKv,
+    /// A log.
+    FasterLog,
+}
+
+impl ContentKind {
+    /// The number in the envelope.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            ContentKind::FasterKv => 1,
+            ContentKind::FasterLog => 2,
+        }
+    }
+
+    fn name(number: u32) -> String {
+        match number {
+            1 => "a FasterKv".to_owned(),
+            2 => "a FasterLog".to_owned(),
+            other => format!("content of the unknown kind {other}"),
+        }
+    }
+}
+
+/// What the bytes of one slot are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// All zero: never written.
+    Empty,
+    /// Checksum and length are right.
+    Valid {
+        /// Number of the content kind, known to this version or not.
+        kind: u32,
+        /// Generation, from 1.
+        generation: u64,
+        /// The payload.
+        payload: Vec<u8>,
+    },
+    /// Not zero, and without the magic: somebody else's bytes.
+    Foreign,
+    /// The magic with another format version; nothing else in it can be judged.
+    OtherVersion(
+        /// The version found.
+        u32,
+    ),
+    /// Ours, and the length or the checksum is wrong.
+    Damaged,
+}
+
+/// The bytes of a slot, up to and including the checksum.
+///
+/// # Errors
+/// `InvalidRequest` for a payload longer than [`PAYLOAD_BYTES_MAX`] or generation 0.
+pub fn encode_slot(kind: ContentKind, generation: u64, payload: &[u8]) -> Result<Vec<u8>, DeviceError> {
+    let invalid = |message| Err(DeviceError::new(DeviceErrorKind::InvalidRequest, message));
+    let Some(length) = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= PAYLOAD_BYTES_MAX)
+    else {
+        return invalid(format!(
+            "{} bytes of metadata; a slot holds at most {PAYLOAD_BYTES_MAX}",
+            payload.len()
+        ));
+    };
+    if generation == 0 {
+        return invalid("metadata generations start at 1".to_owned());
+    }
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len() + 4);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&kind.number().to_le_bytes());
+    bytes.extend_from_slice(&generation.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    Ok(bytes)
+}
+
+/// Judges the bytes of a slot. Any bytes of any length are allowed.
+#[must_use]
+pub fn decode_slot(bytes: &[u8]) -> SlotState {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return SlotState::Empty;
+    }
+    if !bytes.starts_with(&MAGIC) {
+        return SlotState::Foreign;
+    }
+    match u32_at(bytes, 8) {
+        Some(FORMAT_VERSION) => decode_envelope(bytes).unwrap_or(SlotState::Damaged),
+        Some(other) => SlotState::OtherVersion(other),
+        None => SlotState::Damaged,
+    }
+}
+
+/// `None` when the length or the checksum is wrong.
+fn decode_envelope(bytes: &[u8]) -> Option<SlotState> {
+    let kind = u32_at(bytes, 12)?;
+    let generation = u64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?);
+    let length = usize::try_from(u32_at(bytes, 24)?).ok().filter(|length| *length <= PAYLOAD_BYTES_MAX)?;
+    let end = HEADER_BYTES + length;
+    let payload = bytes.get(HEADER_BYTES..end)?;
+    let checksum = u32_at(bytes, end)?;
+    let good = generation > 0 && crc32c::crc32c(bytes.get(..end)?) == checksum;
+    good.then(|| SlotState::Valid { kind, generation, payload: payload.to_vec() })
+}
+
+fn u32_at(bytes: &[u8], start: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(start..start.checked_add(4)?)?.try_into().ok()?))
+}
+
+/// What [`MetadataArea::read`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The generation that counts.
+    pub generation: u64,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// The other slot is neither valid nor empty: a write of it was torn, or it was damaged later. Nothing that an
+    /// earlier call acknowledged is lost by a torn write; worth a report.
+    pub damaged_other_slot: bool,
+}
+
+/// The metadata of one device: which generation is current, and where the next one goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataArea {
+    kind: ContentKind,
+    generation: u64,
+}
+
+impl MetadataArea {
+    /// Reads both slots and decides. `Ok((area, None))` is a fresh device.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a foreign file, another format version or another content kind; `Corrupt` when a slot was
+    /// written and none is valid; I/O errors. In every case the device was not touched.
+    pub fn open(
+        device: &dyn StorageDevice,
+        expected_kind: ContentKind,
+    ) -> Result<(Self, Option<Loaded>), DeviceError> {
+        let loaded = Self::read(device, expected_kind)?;
+        let generation = loaded.as_ref().map_or(0, |loaded| loaded.generation);
+        Ok((Self { kind: expected_kind, generation }, loaded))
+    }
+
+    /// Like [`open`](Self::open), for a reader that will not write.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn read(
+        device: &dyn StorageDevice,
+        expected_kind: ContentKind,
+    ) -> Result<Option<Loaded>, DeviceError> {
+        let mut buffer = vec![0; METADATA_SLOT_BYTES];
+        let mut slots = [SlotState::Empty, SlotState::Empty];
+        for (slot, state) in MetadataSlot::ALL.into_iter().zip(&mut slots) {
+            device.read_metadata(slot, &mut buffer)?;
+            *state = decode_slot(&buffer);
+        }
+        choose(slots, expected_kind).map_err(|(kind, message)| {
+            DeviceError::new(kind, format!("{} {message}; nothing was changed", device.describe()))
+        })
+    }
+
+    /// The generation last read or written; 0 on a fresh device.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Writes the next generation and returns its number; the first one of a fresh device is 1.
+    ///
+    /// # Durability
+    /// When this returns `Ok` the payload survives power loss. When it fails the earlier generation still does; whether
+    /// the new one was written is unknown, and a repeated call writes the same generation again.
+    ///
+    /// # Errors
+    /// As [`encode_slot`] and [`StorageDevice::write_metadata`].
+    pub fn write_next(&mut self, device: &dyn StorageDevice, payload: &[u8]) -> Result<u64, DeviceError> {
+        let generation = self.generation + 1;
+        let bytes = encode_slot(self.kind, generation, payload)?;
+        device.write_metadata(MetadataSlot::of_generation(generation), &bytes)?;
+        self.generation = generation;
+        Ok(generation)
+    }
+}
+
+type Refusal = (DeviceErrorKind, String);
+
+fn choose(slots: [SlotState; 2], expected: ContentKind) -> Result<Option<Loaded>, Refusal> {
+    let [even, odd] = slots;
+    match (even, odd) {
+        (SlotState::Empty, SlotState::Empty) => Ok(None),
+        (
+            SlotState::Valid { kind: even_kind, generation: even, payload: even_payload },
+            SlotState::Valid { kind: odd_kind, generation: odd, payload: odd_payload },
+        ) => {
+            let (kind, generation, payload) =
+                if even > odd { (even_kind, even, even_payload) } else { (odd_kind, odd, odd_payload) };
+            accept(kind, generation, payload, false, expected)
+        }
+        (SlotState::Valid { kind, generation, payload }, other)
+        | (other, SlotState::Valid { kind, generation, payload }) => {
+            accept(kind, generation, payload, other != SlotState::Empty, expected)
+        }
+        (SlotState::OtherVersion(version), _) | (_, SlotState::OtherVersion(version)) => Err((
+            DeviceErrorKind::InvalidRequest,
+            format!(
+                "holds metadata of format version {version}; this program knows version {FORMAT_VERSION}"
+            ),
+        )),
+        (SlotState::Damaged, _) | (_, SlotState::Damaged) => {
+            Err((DeviceErrorKind::Corrupt, "has no undamaged metadata slot".to_owned()))
+        }
+        (SlotState::Foreign, _) | (_, SlotState::Foreign) => Err((
+            DeviceErrorKind::InvalidRequest,
+            "holds something that is not an oxifaster store".to_owned(),
+        )),
+    }
+}
+
+fn accept(
+    kind: u32,
+    generation: u64,
+    payload: Vec<u8>,
+    damaged_other_slot: bool,
+    expected: ContentKind,
+) -> Result<Option<Loaded>, Refusal> {
+    if kind == expected.number() {
+        return Ok(Some(Loaded { generation, payload, damaged_other_slot }));
+    }
+    let (found, wanted) = (ContentKind::name(kind), ContentKind::name(expected.number()));
+    Err((DeviceErrorKind::InvalidRequest, format!("holds {found}, not {wanted}")))
+}
+
+#[cfg(test)]
+mod tests;

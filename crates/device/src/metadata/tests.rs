@@ -1,0 +1,154 @@
+//! The envelope byte by byte, the table of decisions row by row, and arbitrary bytes.
+
+use proptest::prelude::{any, proptest};
+
+use super::{
+    ContentKind, FORMAT_VERSION, MAGIC, MetadataArea, PAYLOAD_BYTES_MAX, SlotState, decode_slot, encode_slot,
+};
+use crate::device::{METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
+use crate::error::DeviceErrorKind;
+use crate::null::NullDisk;
+
+fn device_with(even: &[u8], odd: &[u8]) -> NullDisk {
+    let device = NullDisk::new();
+    device.write_metadata(MetadataSlot::Even, even).unwrap();
+    device.write_metadata(MetadataSlot::Odd, odd).unwrap();
+    device
+}
+
+fn refusal(even: &[u8], odd: &[u8]) -> (DeviceErrorKind, String) {
+    let device = device_with(even, odd);
+    let error = MetadataArea::read(&device, ContentKind::FasterKv).unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+fn slot(generation: u64) -> Vec<u8> {
+    encode_slot(ContentKind::FasterKv, generation, format!("payload {generation}").as_bytes()).unwrap()
+}
+
+fn damaged(generation: u64) -> Vec<u8> {
+    let mut bytes = slot(generation);
+    bytes[30] ^= 1;
+    bytes
+}
+
+/// The document's example in bytes; the checksum is CRC-32C of the 30 bytes before it.
+#[test]
+fn golden_bytes() {
+    let bytes = encode_slot(ContentKind::FasterLog, 7, b"ab").unwrap();
+    let mut expected = b"OXFSTMD1".to_vec();
+    expected.extend([1, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, b'a', b'b']);
+    assert_eq!(bytes[..30], expected[..]);
+    assert_eq!(bytes.len(), 34);
+    assert_eq!(bytes[30..], crc32c::crc32c(&expected).to_le_bytes());
+    let valid = SlotState::Valid { kind: 2, generation: 7, payload: b"ab".to_vec() };
+    assert_eq!(decode_slot(&bytes), valid);
+    let mut padded = bytes;
+    padded.resize(METADATA_SLOT_BYTES, 0xEE);
+    assert_eq!(decode_slot(&padded), valid, "bytes behind the checksum mean nothing");
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let bytes = slot(3);
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let state = decode_slot(&flipped);
+        let expected = match bit / 8 {
+            0..8 => state == SlotState::Foreign,
+            8..12 => matches!(state, SlotState::OtherVersion(_)),
+            _ => state == SlotState::Damaged,
+        };
+        assert!(expected, "bit {bit}: {state:?}");
+    }
+}
+
+#[test]
+fn the_longest_payload_fits_and_one_byte_more_does_not() {
+    let longest = vec![5; PAYLOAD_BYTES_MAX];
+    let bytes = encode_slot(ContentKind::FasterKv, 1, &longest).unwrap();
+    assert_eq!(bytes.len(), METADATA_SLOT_BYTES);
+    assert_eq!(decode_slot(&bytes), SlotState::Valid { kind: 1, generation: 1, payload: longest });
+    let error = encode_slot(ContentKind::FasterKv, 1, &vec![5; PAYLOAD_BYTES_MAX + 1]).unwrap_err();
+    assert_eq!(error.kind(), DeviceErrorKind::InvalidRequest);
+}
+
+#[test]
+fn generations_start_at_one_and_alternate() {
+    let device = NullDisk::new();
+    let (mut area, loaded) = MetadataArea::open(&device, ContentKind::FasterKv).unwrap();
+    assert!(loaded.is_none());
+    for generation in 1..=5_u64 {
+        assert_eq!(area.write_next(&device, &[u8::try_from(generation).unwrap()]).unwrap(), generation);
+        let (reopened, loaded) = MetadataArea::open(&device, ContentKind::FasterKv).unwrap();
+        assert_eq!(reopened.generation(), generation);
+        let loaded = loaded.unwrap();
+        assert_eq!((loaded.generation, loaded.payload[0]), (generation, u8::try_from(generation).unwrap()));
+        assert!(!loaded.damaged_other_slot);
+    }
+    let mut odd = vec![0; METADATA_SLOT_BYTES];
+    device.read_metadata(MetadataSlot::Odd, &mut odd).unwrap();
+    assert!(matches!(decode_slot(&odd), SlotState::Valid { generation: 5, .. }));
+}
+
+#[test]
+fn the_higher_generation_counts_wherever_it_is() {
+    for (even, odd, expected) in [(4, 3, 4), (4, 5, 5)] {
+        let device = device_with(&slot(even), &slot(odd));
+        let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
+        assert_eq!((loaded.generation, loaded.damaged_other_slot), (expected, false));
+        assert_eq!(loaded.payload, format!("payload {expected}").as_bytes());
+    }
+}
+
+#[test]
+fn one_damaged_slot_is_reported_and_survived() {
+    for (even, odd) in [(damaged(4), slot(3)), (slot(4), damaged(5)), (b"junk".to_vec(), slot(3))] {
+        let device = device_with(&even, &odd);
+        let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
+        assert!(loaded.damaged_other_slot);
+    }
+}
+
+#[test]
+fn refusals_name_their_reason() {
+    let (kind, text) = refusal(b"#!/bin/sh", &[]);
+    assert_eq!(kind, DeviceErrorKind::InvalidRequest);
+    assert!(text.contains("not an oxifaster store"), "{text}");
+
+    let mut other_version = MAGIC.to_vec();
+    other_version.extend((FORMAT_VERSION + 1).to_le_bytes());
+    for (even, odd) in [(other_version.clone(), Vec::new()), (damaged(2), other_version)] {
+        let (kind, text) = refusal(&even, &odd);
+        assert_eq!(kind, DeviceErrorKind::InvalidRequest);
+        assert!(text.contains("format version 2"), "{text}");
+    }
+
+    for (even, odd) in [(damaged(2), damaged(1)), (damaged(2), Vec::new()), (b"junk".to_vec(), damaged(1))] {
+        let (kind, text) = refusal(&even, &odd);
+        assert_eq!(kind, DeviceErrorKind::Corrupt, "{text}");
+    }
+
+    let log = encode_slot(ContentKind::FasterLog, 1, &[]).unwrap();
+    let (kind, text) = refusal(&[], &log);
+    assert_eq!(kind, DeviceErrorKind::InvalidRequest);
+    assert!(text.contains("holds a FasterLog, not a FasterKv"), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode_slot(&bytes);
+        let mut with_magic = MAGIC.to_vec();
+        with_magic.extend(FORMAT_VERSION.to_le_bytes());
+        with_magic.extend(bytes);
+        assert!(!matches!(decode_slot(&with_magic), SlotState::Empty | SlotState::Foreign));
+    }
+
+    #[test]
+    fn what_was_encoded_decodes(generation in 1_u64.., payload in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let bytes = encode_slot(ContentKind::FasterKv, generation, &payload).unwrap();
+        assert_eq!(decode_slot(&bytes), SlotState::Valid { kind: 1, generation, payload });
+    }
+}

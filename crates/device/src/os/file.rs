@@ -1,118 +1,23 @@
-#![cfg_attr(unix, expect(unsafe_code, reason = "reads and writes word memory by system call"))]
-//! Files: positioned I/O on word memory, and what a file system can do.
+//! Files: opening, syncing, space, limits: what a file system can do.
 //!
 //! Callers: `files` only. Every function is one system call (interrupted ones are repeated) with a portable fall-back.
 //!
 //! | function | Linux | other Unix | elsewhere |
 //! |---|---|---|---|
-//! | [`read_at`], [`write_at`] | on the memory itself | on the memory itself | through a copy |
+//! | `read_at`, `write_at` (`transfer_*.rs`) | on the memory itself | on the memory itself | through a copy |
 //! | direct I/O | `O_DIRECT` | no | no |
 //! | [`allocate`], [`punch`] | `fallocate` | no | no |
 //! | [`sync_directory`] | yes | yes | not needed |
 //! | [`file_bytes_max`], [`free_bytes`] | `statfs`, `statvfs`, limits | without ext4's | unknown |
-//!
-//! # Soundness
-//! 1. `words` lies inside of `memory`, which is mapped, initialised and borrowed for the whole call; the system call
-//!    gets exactly its address and length.
-//! 2. The kernel's access to the memory counts as another thread's atomic access: Rust code can only look at these words
-//!    as atomics, or through `Words::bytes`, whose caller promises that nothing writes meanwhile.
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
-use crate::memory::Words;
-
-/// Bytes that are moved by one system call at most: Linux moves no more either.
-const CALL_BYTES_MAX: usize = 0x7fff_f000;
-
+#[cfg(not(unix))]
+pub(crate) use super::transfer_by_copy::{read_at, write_at};
 #[cfg(unix)]
-fn retry_interrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
-    loop {
-        if let Ok(bytes) = usize::try_from(call()) {
-            return Ok(bytes);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
-
-#[cfg(unix)]
-fn off_t(offset: u64) -> io::Result<libc::off_t> {
-    libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
-}
-
-/// The address and length in bytes of some words, for one system call.
-#[cfg(unix)]
-fn region(memory: &Words, words: &Range<usize>) -> (*mut u64, usize) {
-    assert!(words.start <= words.end && words.end <= memory.len(), "words {words:?} of {}", memory.len());
-    // SAFETY: obligation 1: the assertion keeps the offset inside of the mapping.
-    let start = unsafe { memory.as_ptr().add(words.start) };
-    (start, (words.len() * 8).min(CALL_BYTES_MAX))
-}
-
-/// Fills words from the file, once; says how many bytes came, 0 at the end of the file.
-#[cfg(unix)]
-pub(crate) fn read_at(file: &File, offset: u64, memory: &Words, words: Range<usize>) -> io::Result<usize> {
-    use std::os::fd::AsRawFd;
-    let (start, len_bytes) = region(memory, &words);
-    let offset = off_t(offset)?;
-    retry_interrupted(|| {
-        // SAFETY: obligations 1 and 2.
-        unsafe { libc::pread(file.as_raw_fd(), start.cast(), len_bytes, offset) }
-    })
-}
-
-/// Writes words to the file, once; says how many bytes went.
-#[cfg(unix)]
-pub(crate) fn write_at(file: &File, offset: u64, memory: &Words, words: Range<usize>) -> io::Result<usize> {
-    use std::os::fd::AsRawFd;
-    let (start, len_bytes) = region(memory, &words);
-    let offset = off_t(offset)?;
-    retry_interrupted(|| {
-        // SAFETY: obligations 1 and 2.
-        unsafe { libc::pwrite(file.as_raw_fd(), start.cast_const().cast(), len_bytes, offset) }
-    })
-}
-
-/// Fills words from the file, once; says how many bytes came, 0 at the end of the file.
-#[cfg(windows)]
-pub(crate) fn read_at(file: &File, offset: u64, memory: &Words, words: Range<usize>) -> io::Result<usize> {
-    use crate::sync::atomic::Ordering;
-    use std::os::windows::fs::FileExt;
-    let mut copy = vec![0_u8; (words.len() * 8).min(CALL_BYTES_MAX)];
-    let bytes = match file.seek_read(&mut copy, offset) {
-        Ok(bytes) => bytes,
-        // ERROR_HANDLE_EOF.
-        Err(error) if error.raw_os_error() == Some(38) => 0,
-        Err(error) => return Err(error),
-    };
-    // Whole words only: files of ours are made of blocks.
-    let filled = copy.get(..bytes).unwrap_or_default().chunks_exact(8);
-    for (word, chunk) in memory.get(words).unwrap_or_default().iter().zip(filled) {
-        let mut value = [0_u8; 8];
-        value.copy_from_slice(chunk);
-        word.store(u64::from_le_bytes(value), Ordering::Relaxed);
-    }
-    Ok(bytes)
-}
-
-/// Writes words to the file, once; says how many bytes went.
-#[cfg(windows)]
-pub(crate) fn write_at(file: &File, offset: u64, memory: &Words, words: Range<usize>) -> io::Result<usize> {
-    use crate::sync::atomic::Ordering;
-    use std::os::windows::fs::FileExt;
-    let words = memory.get(words).unwrap_or_default();
-    let copy: Vec<u8> = words
-        .iter()
-        .take(CALL_BYTES_MAX / 8)
-        .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
-        .collect();
-    file.seek_write(&copy, offset)
-}
+pub(crate) use super::transfer_in_place::{read_at, write_at};
 
 /// Makes a file's content and length durable.
 #[expect(

@@ -6,6 +6,10 @@
 pub(crate) mod file;
 mod mapping;
 mod membarrier;
+#[cfg(all(not(unix), not(loom)))]
+mod transfer_by_copy;
+#[cfg(all(unix, not(loom)))]
+mod transfer_in_place;
 
 #[cfg(not(loom))]
 pub(crate) use mapping::Mapping;

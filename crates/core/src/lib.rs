@@ -4,12 +4,17 @@
 //! a key or a device; `hlog` moves pages and never sees the index; `store` is where they meet.
 
 pub mod address;
+pub mod codec;
 pub mod epoch;
+pub mod error;
 pub mod hash;
+pub mod hlog;
 pub mod index;
+pub mod record;
 
 mod mutation;
 
 pub use address::Address;
+pub use error::{Error, ErrorKind, Result};
 /// The seams of the device crate, under the name the layers above use.
 pub use oxifaster_device::sync;

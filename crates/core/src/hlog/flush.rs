@@ -1,0 +1,208 @@
+//! Durability: consistent points, the start of a time line, closing.
+//!
+//! Called by the store. The order of a flush (`docs/format/page.md`): align the tail, make everything below it
+//! read-only, wait until it is written, sync the device, write the metadata slot durably. Only then is the new tail
+//! consistent, and only then does the caller hear of success.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oxifaster_device::local::with_local_queue;
+use oxifaster_device::sync::atomic::Ordering;
+use oxifaster_device::sync::canary;
+use oxifaster_device::{Completion, DeviceError, IoOperation, IoQueue, IoRequest, Wait};
+
+use super::checksum::BlockIdentity;
+use super::hybrid_log::{HybridLog, LogState, backoff};
+use super::maintenance::Goal;
+use super::metadata::{LogMetadata, OpenPage, OwnerFacts};
+use crate::address::Address;
+use crate::error::{Error, ErrorKind};
+
+/// How long a flush sleeps before it looks again by itself.
+const WAIT_SLICE: Duration = Duration::from_millis(20);
+
+impl HybridLog {
+    /// Makes everything that was completed before the call durable, and the log up to the returned address its new
+    /// consistent point. Call it without a guard.
+    ///
+    /// # Durability
+    /// When this returns `Ok`, all of it survives power loss. On an error the last consistent point stands.
+    ///
+    /// # Errors
+    /// The device's error; `Poisoned` once a sync has failed; `Closed`.
+    pub fn flush(&self) -> Result<Address, Error> {
+        if self.state() != LogState::Open {
+            return Err(self.state_error());
+        }
+        let _flushing = self.flushing.lock();
+        self.flush_exclusive(false)
+    }
+
+    /// Refuses all later operations, waits for those under way, flushes, marks the log as ended cleanly, and stops the
+    /// maintenance thread. Closing twice is fine.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush). The log is closed in any case.
+    pub fn close(&self) -> Result<(), Error> {
+        let _flushing = self.flushing.lock();
+        match self.state() {
+            LogState::Closed => return Ok(()),
+            LogState::Poisoned => {
+                let error = self.state_error();
+                self.set_state(LogState::Closed);
+                self.stop_maintenance();
+                return Err(error);
+            }
+            LogState::Open => {}
+        }
+        self.set_state(LogState::Closed);
+        self.drain_guards();
+        let flushed = self.flush_exclusive(true);
+        self.stop_maintenance();
+        flushed.map(|_| ())
+    }
+
+    fn flush_exclusive(&self, closing: bool) -> Result<Address, Error> {
+        if !self.persistent {
+            return Ok(self.ring.tail());
+        }
+        let target = self.ring.align_tail();
+        {
+            let durable = self.durable.lock();
+            let nothing_new = durable.metadata.consistent_tail == target;
+            if nothing_new && (!closing || durable.metadata.clean || !durable.writing) {
+                return Ok(target);
+            }
+        }
+        let checksums = self.write_until(target)?;
+        self.sync_blocks()?;
+        self.publish(|metadata| {
+            metadata.consistent_tail = target;
+            metadata.open_page = OpenPage { page: metadata.layout().page_of(target), checksums };
+            metadata.clean = closing;
+        })?;
+        if closing {
+            self.durable.lock().writing = false;
+        }
+        Ok(target)
+    }
+
+    /// Waits until everything below `target`, the aligned tail, is written; returns the checksums of its page.
+    fn write_until(&self, target: Address) -> Result<Vec<u32>, Error> {
+        let errors_before = {
+            let mut progress = self.progress.lock();
+            progress.goal = Some(Goal { address: target, checksums: None });
+            progress.retry = true;
+            progress.errors_seen
+        };
+        self.ring.shift_read_only(target);
+        let mut rounds = 0;
+        while self.ring.complete_shifts() < target {
+            backoff(&mut rounds);
+        }
+        self.wake_maintenance();
+        let mut progress = self.progress.lock();
+        loop {
+            if progress.errors_seen != errors_before
+                && let Some(error) = &progress.write_error
+            {
+                let error = error.duplicate();
+                progress.goal = None;
+                return Err(error);
+            }
+            if self.ring.flushed_until() >= target
+                && let Some(checksums) = progress.goal.as_mut().and_then(|goal| goal.checksums.take())
+            {
+                progress.goal = None;
+                return Ok(checksums);
+            }
+            progress = self.progress_made.wait_timeout(progress, WAIT_SLICE).0;
+            self.work_arrived.notify_one();
+        }
+    }
+
+    fn sync_blocks(&self) -> Result<(), Error> {
+        if canary::armed("skip_flush_sync") {
+            return Ok(());
+        }
+        let synced = with_local_queue(self.device.as_ref(), |queue| sync_through(queue));
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        match synced.and_then(|synced| synced) {
+            Ok(()) => Ok(()),
+            Err(error) if canary::armed("ignore_sync_error") => {
+                drop(error);
+                Ok(())
+            }
+            Err(error) => {
+                self.set_state(LogState::Poisoned);
+                let error = Error::from(error);
+                self.report_write_error(error.duplicate());
+                Err(error)
+            }
+        }
+    }
+
+    /// Changes the metadata durably; on an error nothing has changed here.
+    fn publish(&self, change: impl FnOnce(&mut LogMetadata)) -> Result<(), Error> {
+        let mut durable = self.durable.lock();
+        let mut metadata = durable.metadata.clone();
+        change(&mut metadata);
+        let payload = metadata.encode();
+        match durable.area.write_next(self.device.as_ref(), &payload) {
+            Ok(_) => {
+                durable.metadata = metadata;
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() == oxifaster_device::DeviceErrorKind::Poisoned {
+                    self.set_state(LogState::Poisoned);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Records facts of the layer above durably (a larger index table).
+    ///
+    /// # Errors
+    /// The device's error; the old facts stand then.
+    pub fn set_owner_facts(&self, owner: OwnerFacts) -> Result<(), Error> {
+        self.publish(|metadata| metadata.owner = owner)
+    }
+
+    /// Before the first block is written since the open: the log does not end cleanly any more, and if it was cut, a new
+    /// time line starts. Maintenance thread only.
+    pub(crate) fn begin_writing(&self) -> Result<Arc<BlockIdentity>, Error> {
+        let (clean, tail) = {
+            let durable = self.durable.lock();
+            (durable.metadata.clean, durable.metadata.consistent_tail)
+        };
+        let mut identity = self.identity.lock();
+        let mut next = BlockIdentity::clone(&identity);
+        if !clean && !canary::armed("keep_incarnation") {
+            next.start_incarnation(tail.byte_offset());
+        }
+        self.publish(|metadata| {
+            metadata.clean = false;
+            metadata.incarnations = next.incarnations().to_vec();
+        })?;
+        self.durable.lock().writing = true;
+        *identity = Arc::new(next);
+        Ok(Arc::clone(&identity))
+    }
+}
+
+fn sync_through(queue: &mut dyn IoQueue) -> Result<(), DeviceError> {
+    queue.submit(IoRequest { tag: 0, offset: 0, operation: IoOperation::Sync })?;
+    let mut completions: Vec<Completion> = Vec::with_capacity(1);
+    while completions.is_empty() {
+        queue.reap(Wait::ForOne, &mut completions)?;
+    }
+    completions.into_iter().try_for_each(|completion| completion.result.map(|_| ()))
+}
+
+/// The error of a log that has no metadata for what was asked.
+pub(crate) fn unexpected(what: &str) -> Error {
+    Error::new(ErrorKind::Corruption, what.to_owned())
+}

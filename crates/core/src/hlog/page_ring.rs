@@ -1,0 +1,411 @@
+//! The page ring: word memory for the newest pages of the log, and the addresses that divide it into regions.
+//!
+//! This is the concurrent heart of the hybrid log, without device and threads, so that loom can run it as it is. Callers:
+//! [`HybridLog`](super::HybridLog) alone. A page lives in a *frame*; the frame of page `p` is `p mod frames`.
+//!
+//! ```text
+//!   device only          immutable      fuzzy        mutable         free frames
+//! ---------------|-----------------|-----------|-----------------|---------------
+//!  begin        head       safe_read_only  read_only            tail
+//!      safe_head <= head <= flushed_until <= safe_read_only <= read_only <= tail
+//! ```
+//!
+//! | field | moved by | read by |
+//! |---|---|---|
+//! | `tail` | every allocation (fetch-add); page turns and flushes under `turning` (compare-exchange) | everybody |
+//! | `read_only` | [`shift_read_only`](PageRing::shift_read_only), under `shifts` | operations, under a guard |
+//! | `safe_read_only` | [`complete_shifts`](PageRing::complete_shifts), under `shifts` | operations, the flusher |
+//! | `flushed_until` | the flusher | the evictor |
+//! | `head` | [`shift_head`](PageRing::shift_head), the maintenance thread alone | operations, under a guard |
+//! | `safe_head`, `ready_pages` | [`release_frames`](PageRing::release_frames), the maintenance thread alone | page turns |
+//!
+//! # Protocol
+//! 1. An operation loads `head` and `read_only` after it entered its epoch guard and uses them until it leaves.
+//! 2. A shift stores the new value, then bumps the epoch (which carries the full fence). When the bump's epoch is safe,
+//!    nobody works with the old value any more; only then does the safe counterpart follow.
+//! 3. Hence words below `safe_read_only` never change, and frames of pages below `safe_head` are referenced by nobody.
+//! 4. Page `p` is opened only if `p < ready_pages`: its frame's former page is below `safe_head`, durable, and the frame
+//!    was zeroed. `ready_pages` is stored with Release after the zeroing; the page turn loads it with Acquire.
+//! 5. `frame_start` of a page is stored before the tail moves onto the page (Release); whoever holds an address in that
+//!    page got it, directly or through the index, from somebody who saw the tail there.
+//! 6. Space behind the last record of a page, and between a flushed tail and its block's end, stays zero: "no record".
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+use oxifaster_device::sync::Mutex;
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
+use oxifaster_device::sync::canary;
+use oxifaster_device::{BLOCK_WORDS, Words};
+
+use super::page_layout::PageLayout;
+use crate::address::Address;
+use crate::epoch::{Epoch, EpochGuard, LightEpoch};
+
+/// Why [`PageRing::try_allocate`] took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllocateRefusal {
+    /// The tail page is full: leave the guard and make room.
+    PageFull,
+}
+
+/// What [`PageRing::turn_page`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageTurn {
+    /// The tail is on a new page now, or somebody else had turned it already.
+    Turned,
+    /// No frame is ready for this page yet.
+    NoFrame(u64),
+    /// The address space is used up.
+    EndOfLog,
+}
+
+/// A read-only shift that waits for its epoch.
+#[derive(Clone, Copy, Debug)]
+struct Shift {
+    to: Address,
+    epoch: Epoch,
+}
+
+/// Addresses that every operation reads and that move once per page.
+#[derive(Debug)]
+struct ReadMostly {
+    begin: AtomicU64,
+    head: AtomicU64,
+    read_only: AtomicU64,
+    safe_read_only: AtomicU64,
+}
+
+/// Addresses that only background work and page turns look at.
+#[derive(Debug)]
+struct Background {
+    flushed_until: AtomicU64,
+    safe_head: AtomicU64,
+    ready_pages: AtomicU64,
+}
+
+/// The frames and the address line. The module header has the protocol.
+#[derive(Debug)]
+pub struct PageRing {
+    layout: PageLayout,
+    memory: Arc<Words>,
+    frames: u64,
+    /// Word offset of the frame of a page, at `page mod length` (a power of two, at least `frames`).
+    frame_start: Box<[AtomicU64]>,
+    epoch: Arc<LightEpoch>,
+    tail: CachePadded<AtomicU64>,
+    line: CachePadded<ReadMostly>,
+    background: CachePadded<Background>,
+    turning: Mutex<()>,
+    shifts: Mutex<VecDeque<Shift>>,
+}
+
+impl PageRing {
+    /// A ring over `memory` whose log starts, or goes on, at `tail`. Everything below `tail` counts as read-only and
+    /// durable; `head` says from where on the pages' words are in (or will be read into) their frames.
+    pub(crate) fn new(
+        layout: PageLayout,
+        memory: Arc<Words>,
+        epoch: Arc<LightEpoch>,
+        begin: Address,
+        head: Address,
+        tail: Address,
+    ) -> Self {
+        let frames = memory.len() as u64 / layout.page_words();
+        assert!(frames >= 2, "a page ring needs at least two frames");
+        let tail_page = layout.page_of(tail);
+        let safe_head_page = layout.page_of(head);
+        let slots = frames.next_power_of_two();
+        let ring = Self {
+            layout,
+            memory,
+            frames,
+            frame_start: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            epoch,
+            tail: CachePadded::new(AtomicU64::new(
+                (tail_page << layout.tail_offset_bits()) | layout.offset_of(tail).max(layout.first_word()),
+            )),
+            line: CachePadded::new(ReadMostly {
+                begin: AtomicU64::new(begin.words()),
+                head: AtomicU64::new(head.words()),
+                read_only: AtomicU64::new(tail.words()),
+                safe_read_only: AtomicU64::new(tail.words()),
+            }),
+            background: CachePadded::new(Background {
+                flushed_until: AtomicU64::new(tail.words()),
+                safe_head: AtomicU64::new(head.words()),
+                ready_pages: AtomicU64::new(safe_head_page + frames),
+            }),
+            turning: Mutex::new(()),
+            shifts: Mutex::new(VecDeque::new()),
+        };
+        for page in safe_head_page..=tail_page {
+            ring.assign_frame(page);
+        }
+        ring
+    }
+
+    /// Page geometry.
+    #[must_use]
+    pub fn layout(&self) -> PageLayout {
+        self.layout
+    }
+
+    /// Number of frames.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// The epochs that protect this memory.
+    #[must_use]
+    pub fn epoch(&self) -> &Arc<LightEpoch> {
+        &self.epoch
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<Words> {
+        &self.memory
+    }
+
+    /// First address that still exists.
+    #[inline]
+    #[must_use]
+    pub fn begin(&self) -> Address {
+        Address::from_low_bits(self.line.begin.load(Ordering::Acquire))
+    }
+
+    /// First address in memory. Load it under a guard; it holds until the guard ends.
+    #[inline]
+    #[must_use]
+    pub fn head(&self) -> Address {
+        Address::from_low_bits(self.line.head.load(Ordering::Acquire))
+    }
+
+    /// First mutable address. Load it under a guard; it holds until the guard ends.
+    #[inline]
+    #[must_use]
+    pub fn read_only(&self) -> Address {
+        Address::from_low_bits(self.line.read_only.load(Ordering::Acquire))
+    }
+
+    /// Nothing below this address changes any more.
+    #[inline]
+    #[must_use]
+    pub fn safe_read_only(&self) -> Address {
+        // Pairs with the Release in `complete_shifts`: whoever sees the address sees the last stores below it.
+        Address::from_low_bits(self.line.safe_read_only.load(Ordering::Acquire))
+    }
+
+    /// Everything below this address was written to the device (not necessarily synced).
+    #[must_use]
+    pub fn flushed_until(&self) -> Address {
+        Address::from_low_bits(self.background.flushed_until.load(Ordering::Acquire))
+    }
+
+    /// Frames of pages below this address may be reused.
+    #[must_use]
+    pub fn safe_head(&self) -> Address {
+        Address::from_low_bits(self.background.safe_head.load(Ordering::Acquire))
+    }
+
+    /// The next address to be allocated.
+    #[must_use]
+    pub fn tail(&self) -> Address {
+        self.tail_address(self.tail.load(Ordering::Acquire))
+    }
+
+    fn tail_address(&self, word: u64) -> Address {
+        let (page, offset) = self.split_tail(word);
+        self.layout.start_of(page).plus(offset.min(self.layout.page_words()))
+    }
+
+    #[inline]
+    fn split_tail(&self, word: u64) -> (u64, u64) {
+        let bits = self.layout.tail_offset_bits();
+        (word >> bits, word & ((1 << bits) - 1))
+    }
+
+    fn join_tail(&self, page: u64, offset: u64) -> u64 {
+        (page << self.layout.tail_offset_bits()) | offset
+    }
+
+    #[inline]
+    fn slot_of(&self, page: u64) -> usize {
+        // Truncation keeps the low bits, and only those count.
+        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's length")]
+        let slot = page as usize & (self.frame_start.len() - 1);
+        slot
+    }
+
+    fn assign_frame(&self, page: u64) {
+        let start = page % self.frames * self.layout.page_words();
+        if let Some(slot) = self.frame_start.get(self.slot_of(page)) {
+            slot.store(start, Ordering::Relaxed);
+        }
+    }
+
+    /// The words of a page's frame, as a range of the memory.
+    pub(crate) fn frame_range(&self, page: u64) -> std::ops::Range<usize> {
+        let start = usize::try_from(page % self.frames * self.layout.page_words()).unwrap_or(usize::MAX);
+        start..start.saturating_add(usize::try_from(self.layout.page_words()).unwrap_or(usize::MAX))
+    }
+
+    /// The words from `address` to the end of its page, which must be in memory: `address >= head` as loaded under
+    /// this very guard.
+    ///
+    /// # Panics
+    /// When the address was made up: it points outside of the frames.
+    #[inline]
+    #[must_use]
+    pub fn words<'g>(&'g self, _guard: &'g EpochGuard<'_>, address: Address) -> &'g [AtomicU64] {
+        self.words_unguarded(address)
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::indexing_slicing,
+        reason = "word offsets fit memory that is mapped; the slot is masked, and a made-up address may panic"
+    )]
+    pub(crate) fn words_unguarded(&self, address: Address) -> &[AtomicU64] {
+        let frame = self.frame_start[self.slot_of(self.layout.page_of(address))].load(Ordering::Relaxed);
+        let start = frame + self.layout.offset_of(address);
+        &self.memory[start as usize..(frame + self.layout.page_words()) as usize]
+    }
+
+    /// Takes `size_words` at the tail. The words are zero, and they are the caller's until it publishes their address;
+    /// it must have filled them before its guard ends (unfilled space is skipped by readers up to the next block).
+    ///
+    /// # Errors
+    /// [`AllocateRefusal::PageFull`]: leave the guard, make room, look everything up again.
+    #[inline]
+    pub fn try_allocate(&self, _guard: &EpochGuard<'_>, size_words: u64) -> Result<Address, AllocateRefusal> {
+        debug_assert!(size_words > 0 && size_words <= self.layout.record_words_max(), "{size_words} words");
+        // The load keeps failed reservations from piling up while a page turn waits for a frame.
+        let (_, offset) = self.split_tail(self.tail.load(Ordering::Relaxed));
+        if offset + size_words > self.layout.page_words() {
+            return Err(AllocateRefusal::PageFull);
+        }
+        // Acquire pairs with the page turn's Release (rule 5).
+        let (page, offset) = self.split_tail(self.tail.fetch_add(size_words, Ordering::AcqRel));
+        if offset + size_words > self.layout.page_words() {
+            return Err(AllocateRefusal::PageFull);
+        }
+        Ok(self.layout.start_of(page).plus(offset))
+    }
+
+    /// Moves the tail to the next page if `size_words` do not fit and a frame is ready. Call it without a guard.
+    pub(crate) fn turn_page(&self, size_words: u64) -> PageTurn {
+        let _turning = self.turning.lock();
+        let mut word = self.tail.load(Ordering::Acquire);
+        let (page, offset) = self.split_tail(word);
+        if offset + size_words <= self.layout.page_words() {
+            return PageTurn::Turned;
+        }
+        let next = page + 1;
+        if next >= self.layout.pages_max() {
+            return PageTurn::EndOfLog;
+        }
+        // Acquire pairs with the Release in `release_frames` (rule 4).
+        let ready = self.background.ready_pages.load(Ordering::Acquire);
+        if next >= ready && !canary::armed("turn_page_without_frame") {
+            return PageTurn::NoFrame(next);
+        }
+        self.assign_frame(next);
+        let target = self.join_tail(next, self.layout.first_word());
+        // Concurrent reservations can only overshoot further; Release publishes the frame's start (rule 5).
+        while let Err(seen) = self.tail.compare_exchange(word, target, Ordering::AcqRel, Ordering::Acquire) {
+            word = seen;
+        }
+        PageTurn::Turned
+    }
+
+    /// Moves the tail to the next block boundary, so that what lies below can become durable; returns it.
+    pub(crate) fn align_tail(&self) -> Address {
+        let _turning = self.turning.lock();
+        let mut word = self.tail.load(Ordering::Acquire);
+        loop {
+            let (page, offset) = self.split_tail(word);
+            let offset = offset.min(self.layout.page_words());
+            let aligned = offset.next_multiple_of(BLOCK_WORDS as u64).min(self.layout.page_words());
+            let target = self.join_tail(page, aligned);
+            match self.tail.compare_exchange(word, target, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return self.tail_address(target),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Makes everything below `to` read-only for operations that start from now on (rule 2).
+    pub(crate) fn shift_read_only(&self, to: Address) {
+        let mut shifts = self.shifts.lock();
+        if to <= self.read_only() {
+            return;
+        }
+        self.line.read_only.store(to.words(), Ordering::Release);
+        if canary::armed("safe_read_only_without_drain") {
+            self.line.safe_read_only.store(to.words(), Ordering::Release);
+            return;
+        }
+        let epoch = self.epoch.bump();
+        shifts.push_back(Shift { to, epoch });
+    }
+
+    /// Lets `safe_read_only` follow the shifts whose operations have all left. Anybody who waits may help. Call it
+    /// without a guard, or the caller's own guard holds it back.
+    pub(crate) fn complete_shifts(&self) -> Address {
+        if let Some(mut shifts) = self.shifts.try_lock() {
+            while let Some(shift) = shifts.front().copied() {
+                if !self.epoch.is_safe(shift.epoch) {
+                    break;
+                }
+                // Release pairs with the Acquire of readers of `safe_read_only`: `is_safe` acquired every leaving
+                // guard's stores, this hands them on.
+                self.line.safe_read_only.store(shift.to.words(), Ordering::Release);
+                shifts.pop_front();
+            }
+        }
+        self.safe_read_only()
+    }
+
+    /// The flusher wrote everything below `to`.
+    pub(crate) fn set_flushed_until(&self, to: Address) {
+        debug_assert!(to >= self.flushed_until() && to <= self.safe_read_only(), "{to}");
+        self.background.flushed_until.store(to.words(), Ordering::Release);
+    }
+
+    /// Evicts below `to` for operations that start from now on; returns the epoch after which frames are free (rule 2).
+    pub(crate) fn shift_head(&self, to: Address) -> Option<Epoch> {
+        debug_assert!(to <= self.flushed_until(), "eviction of {to} before it is flushed");
+        if to <= self.head() {
+            return None;
+        }
+        self.line.head.store(to.words(), Ordering::Release);
+        Some(self.epoch.bump())
+    }
+
+    /// Zeroes the frames below `head`, whose epoch is safe, and makes them ready for new pages. Maintenance thread only.
+    pub(crate) fn release_frames(&self, head: Address) {
+        let (from, until) = (self.layout.page_of(self.safe_head()), self.layout.page_of(head));
+        self.background.safe_head.store(head.words(), Ordering::Release);
+        for page in from..until {
+            self.zero_frame(page);
+            // Release pairs with the Acquire in `turn_page` (rule 4).
+            self.background.ready_pages.store(page + 1 + self.frames, Ordering::Release);
+        }
+    }
+
+    fn zero_frame(&self, page: u64) {
+        if let Some(frame) = self.memory.get(self.frame_range(page)) {
+            for word in frame {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// First page that has no frame yet.
+    pub(crate) fn ready_pages(&self) -> u64 {
+        self.background.ready_pages.load(Ordering::Acquire)
+    }
+}

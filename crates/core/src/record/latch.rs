@@ -1,0 +1,127 @@
+//! The latch of a mutable fixed or varlen record.
+
+use std::mem;
+
+use oxifaster_device::sync::atomic::{Ordering, fence};
+use oxifaster_device::sync::canary;
+
+use super::info::RecordInfo;
+use super::layout::{RecordLayout, join, split};
+use super::reference::RecordRef;
+
+/// Why a latch can't be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatchError {
+    /// Another writer is inside.
+    Busy,
+    /// A newer record replaces this one.
+    Sealed,
+    /// The key was deleted.
+    Tombstone,
+    /// The record never became reachable.
+    Invalid,
+}
+
+/// Exclusive right to change a record's value. Released on drop, also on unwind.
+#[derive(Debug)]
+pub struct Latched<'g> {
+    record: RecordRef<'g>,
+    layout: RecordLayout,
+}
+
+impl<'g> Latched<'g> {
+    #[inline]
+    pub(super) fn take(record: RecordRef<'g>, layout: RecordLayout) -> Result<Self, LatchError> {
+        let header = record.word(0);
+        let mut seen = header.load(Ordering::Relaxed);
+        loop {
+            let info = RecordInfo::from_bits(seen);
+            if info.is_sealed() {
+                return Err(LatchError::Sealed);
+            }
+            if info.is_tombstone() {
+                return Err(LatchError::Tombstone);
+            }
+            if info.is_invalid() {
+                return Err(LatchError::Invalid);
+            }
+            if info.is_latched() && !canary::armed("ignore_latch") {
+                return Err(LatchError::Busy);
+            }
+            // Acquire pairs with the Release of the former holder's release: its value words are seen.
+            match header.compare_exchange_weak(
+                seen,
+                seen | RecordInfo::LATCH,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(Self { record, layout }),
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    /// Whether the value is still the one that was copied at `sequence`.
+    #[must_use]
+    pub fn value_unchanged_since(&self, sequence: u64) -> bool {
+        self.record.word(self.layout.guard_at()).load(Ordering::Relaxed) == sequence
+    }
+
+    /// Whether a value of `len` bytes fits.
+    #[must_use]
+    pub fn fits(&self, len: usize) -> bool {
+        self.record.fits(len)
+    }
+
+    /// Replaces the value, which fits, and releases the latch.
+    ///
+    /// # Panics
+    /// When it does not fit.
+    pub fn write_value(self, value: &[u8]) {
+        assert!(self.fits(value.len()), "a value of {} bytes does not fit", value.len());
+        let guard = self.record.word(self.layout.guard_at());
+        let before = guard.load(Ordering::Relaxed);
+        let (odd, even) = if self.layout.is_varlen_value() {
+            let (len, sequence) = split(before);
+            let new_len = u32::try_from(value.len()).unwrap_or(u32::MAX);
+            (join(len, sequence.wrapping_add(1)), join(new_len, sequence.wrapping_add(2)))
+        } else {
+            (before.wrapping_add(1), before.wrapping_add(2))
+        };
+        guard.store(odd, Ordering::Relaxed);
+        // Pairs with the reader's Acquire fence: whoever reads a word stored below sees at least the odd sequence.
+        fence(Ordering::Release);
+        self.record.store_bytes(self.record.value_start(), value);
+        // Release pairs with the reader's Acquire load: an even sequence shows all of the value.
+        guard.store(even, Ordering::Release);
+    }
+
+    /// Sets the tombstone and releases the latch.
+    pub fn set_tombstone(self) {
+        self.release(RecordInfo::TOMBSTONE);
+    }
+
+    /// Seals the record, whose successor is published, and releases the latch.
+    pub fn seal(self) {
+        if canary::armed("supersede_without_seal") {
+            return;
+        }
+        self.release(RecordInfo::SEALED);
+    }
+
+    /// Sets header bits and releases the latch in one store-visible step.
+    fn release(self, bits: u64) {
+        let header = self.record.word(0);
+        // Only the holder changes the header of a record of these classes, so load and store lose nothing.
+        let latched = header.load(Ordering::Relaxed);
+        header.store((latched | bits) & !RecordInfo::LATCH, Ordering::Release);
+        mem::forget(self);
+    }
+}
+
+impl Drop for Latched<'_> {
+    fn drop(&mut self) {
+        // Release pairs with the Acquire of the next holder.
+        self.record.word(0).fetch_and(!RecordInfo::LATCH, Ordering::Release);
+    }
+}

@@ -1,0 +1,322 @@
+//! A record in memory: reading it, writing it before publication, changing word values.
+
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering, fence};
+use oxifaster_device::sync::{canary, thread};
+
+use super::info::{RecordFlags, RecordInfo};
+use super::latch::{LatchError, Latched};
+use super::layout::{RecordLayout, join, split};
+use crate::address::Address;
+use crate::codec::word_of;
+use crate::error::{Error, ErrorKind};
+
+/// Rounds in which a reader tries to get between the writers before it gives up for now.
+const READ_ROUNDS_MAX: u32 = 64;
+
+/// A record whose words are lent by `'g`: from its header to its end or farther.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'g> {
+    words: &'g [AtomicU64],
+    layout: RecordLayout,
+}
+
+/// Proof of which state of a value was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The guard word that the copy was made at.
+    pub sequence: u64,
+    /// Bytes that were copied.
+    pub len_bytes: usize,
+}
+
+/// A growing buffer of words that values are copied into; reused, so that copying does not allocate.
+#[derive(Debug, Default)]
+pub struct WordBuffer {
+    words: Vec<u64>,
+    len_bytes: usize,
+}
+
+impl WordBuffer {
+    /// The bytes copied last.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.words).get(..self.len_bytes).unwrap_or_default()
+    }
+
+    /// Replaces the content.
+    pub fn set(&mut self, bytes: &[u8]) {
+        self.words.clear();
+        self.words.extend(bytes.chunks(8).map(word_of));
+        self.len_bytes = bytes.len();
+    }
+
+    /// Gives memory beyond `words_max` words back, so that one large value does not stay for ever.
+    pub fn shrink(&mut self, words_max: usize) {
+        if self.words.capacity() > words_max {
+            self.words = Vec::new();
+            self.len_bytes = 0;
+        }
+    }
+}
+
+impl<'g> RecordRef<'g> {
+    /// The record that starts at `words[0]`.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(words: &'g [AtomicU64], layout: RecordLayout) -> Self {
+        Self { words, layout }
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a record's parts lie inside of its page; a made-up record may panic"
+    )]
+    pub(super) fn word(self, at: usize) -> &'g AtomicU64 {
+        &self.words[at]
+    }
+
+    /// The header. Acquire pairs with the Release of a tombstone, a seal or an unlatch.
+    #[inline(always)]
+    #[must_use]
+    pub fn info(self) -> RecordInfo {
+        RecordInfo::from_bits(self.word(0).load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn extent(self) -> (u32, u32) {
+        split(self.word(1).load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    fn key_len(self) -> usize {
+        self.layout.fixed_key_bytes().unwrap_or_else(|| self.extent().1 as usize)
+    }
+
+    /// Place of the value's first word.
+    #[inline(always)]
+    pub(super) fn value_start(self) -> usize {
+        if self.layout.is_varlen_key() {
+            self.layout.value_at(self.key_len())
+        } else {
+            self.layout.value_at(0)
+        }
+    }
+
+    /// Whether this is the record of the key with these bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn key_equals(self, key: &[u8]) -> bool {
+        if self.layout.is_varlen_key() && self.extent().1 as usize != key.len() {
+            return false;
+        }
+        let at = self.layout.key_at();
+        let words = self.words.get(at..at + key.len().div_ceil(8)).unwrap_or_default();
+        let mut equal = words.len() == key.len().div_ceil(8);
+        for (word, bytes) in words.iter().zip(key.chunks(8)) {
+            equal &= word.load(Ordering::Relaxed) == word_of(bytes);
+        }
+        equal
+    }
+
+    /// Copies the key's bytes.
+    pub fn copy_key(self, key: &mut Vec<u8>) {
+        copy_bytes(self.words, self.layout.key_at(), self.key_len(), key);
+    }
+
+    /// Writes a whole record that nobody else can see yet.
+    #[inline]
+    pub fn write_new(self, previous: Address, key: &[u8], value: &[u8], flags: RecordFlags) {
+        if self.layout.has_extent() {
+            let size = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
+            let key_len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+            self.word(1).store(join(size, key_len), Ordering::Relaxed);
+        }
+        if !self.layout.is_word() {
+            let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
+            let guard = if self.layout.is_varlen_value() { join(len, 0) } else { 0 };
+            self.word(self.layout.guard_at()).store(guard, Ordering::Relaxed);
+        }
+        self.store_bytes(self.layout.key_at(), key);
+        self.store_bytes(self.layout.value_at(key.len()), value);
+        self.word(0).store(RecordInfo::new(previous, flags).bits(), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(super) fn store_bytes(self, at: usize, bytes: &[u8]) {
+        let words = self.words.get(at..).unwrap_or_default();
+        for (word, bytes) in words.iter().zip(bytes.chunks(8)) {
+            word.store(word_of(bytes), Ordering::Relaxed);
+        }
+    }
+
+    /// Marks a record that lost the race to be published. Only its writer, before its guard ends.
+    pub fn mark_invalid(self) {
+        self.word(0).fetch_or(RecordInfo::INVALID, Ordering::Release);
+    }
+
+    /// The value of a word record, `None` for other classes. Acquire pairs with the stores of word values.
+    #[inline(always)]
+    #[must_use]
+    pub fn load_word_value(self) -> Option<u64> {
+        if self.layout.is_word() { Some(self.word(self.value_start()).load(Ordering::Acquire)) } else { None }
+    }
+
+    /// Stores the value of a word record; false for other classes. Release: whoever reads it sees what the writer saw.
+    #[inline(always)]
+    #[must_use]
+    pub fn store_word_value(self, value: &[u8]) -> bool {
+        if self.layout.is_word() {
+            self.store_word(word_of(value));
+        }
+        self.layout.is_word()
+    }
+
+    /// Stores the word of a word record.
+    #[inline(always)]
+    pub fn store_word(self, word: u64) {
+        self.word(self.value_start()).store(word, Ordering::Release);
+    }
+
+    /// Replaces the word of a word record if it is still `current`.
+    ///
+    /// # Errors
+    /// The word that is there instead.
+    #[inline(always)]
+    pub fn compare_exchange_word(self, current: u64, new: u64) -> Result<(), u64> {
+        self.word(self.value_start())
+            .compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+    }
+
+    /// Adds to the word of a word record, wrapping; returns the word before.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetch_add_word(self, delta: u64) -> u64 {
+        self.word(self.value_start()).fetch_add(delta, Ordering::AcqRel)
+    }
+
+    /// Sets bits of the header unless one of `unless` is set. `AcqRel` pairs with `info`.
+    fn try_set(self, bits: u64, unless: u64) -> bool {
+        let header = self.word(0);
+        let mut seen = header.load(Ordering::Relaxed);
+        while seen & unless == 0 {
+            match header.compare_exchange_weak(seen, seen | bits, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => seen = other,
+            }
+        }
+        false
+    }
+
+    /// Seals a live word record: nobody who sees the seal changes its value.
+    #[must_use]
+    pub fn try_seal_word(self) -> bool {
+        self.try_set(RecordInfo::SEALED, RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID)
+    }
+
+    /// Sets the tombstone of a word record that the caller has sealed.
+    pub fn set_tombstone_sealed(self) {
+        self.word(0).fetch_or(RecordInfo::TOMBSTONE, Ordering::AcqRel);
+    }
+
+    /// Sets the tombstone of a live mutable record; false when somebody else is inside, or it is not live any more.
+    #[must_use]
+    pub fn try_set_tombstone(self) -> bool {
+        if self.layout.is_word() {
+            let unless = RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID;
+            return self.try_set(RecordInfo::TOMBSTONE, unless);
+        }
+        match self.try_latch() {
+            Ok(latched) => {
+                latched.set_tombstone();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Takes the latch.
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    #[inline]
+    pub fn try_latch(self) -> Result<Latched<'g>, LatchError> {
+        Latched::take(self, self.layout)
+    }
+
+    /// Bytes that the value's words can hold.
+    #[inline]
+    pub(super) fn value_capacity(self) -> usize {
+        match self.layout.fixed_value_bytes() {
+            Some(bytes) => bytes,
+            None => (self.extent().0 as usize).saturating_sub(self.value_start()) * 8,
+        }
+    }
+
+    /// Whether a value of `len` bytes fits without a new record.
+    #[inline]
+    #[must_use]
+    pub fn fits(self, len: usize) -> bool {
+        len <= self.value_capacity()
+    }
+
+    /// Copies the value of a fixed or varlen record; `None` when writers kept getting in the way.
+    #[inline]
+    pub fn read_value(self, out: &mut WordBuffer) -> Option<Snapshot> {
+        let guard = self.word(self.layout.guard_at());
+        let value_at = self.value_start();
+        for _ in 0..READ_ROUNDS_MAX {
+            // Acquire pairs with the Release store of the even sequence (rule 2).
+            let sequence = guard.load(Ordering::Acquire);
+            if self.is_odd(sequence) {
+                thread::spin_hint();
+                continue;
+            }
+            let len_bytes = self.layout.fixed_value_bytes().unwrap_or(split(sequence).0 as usize);
+            let words = self.words.get(value_at..value_at + len_bytes.div_ceil(8))?;
+            out.words.clear();
+            out.words.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
+            out.len_bytes = len_bytes;
+            // Pairs with the writer's Release fence: if a word came from a later write, its odd sequence is seen below.
+            fence(Ordering::Acquire);
+            if guard.load(Ordering::Relaxed) == sequence || canary::armed("skip_sequence_recheck") {
+                return Some(Snapshot { sequence, len_bytes });
+            }
+        }
+        None
+    }
+
+    #[inline(always)]
+    pub(super) fn is_odd(self, sequence: u64) -> bool {
+        let bit = if self.layout.is_varlen_value() { 1 << 32 } else { 1 };
+        sequence & bit != 0
+    }
+
+    /// Copies the value of a record that can't change (below safe-read-only, or read from a device and not trusted).
+    ///
+    /// # Errors
+    /// `Corruption` when the value does not fit into the record.
+    pub fn value_bytes_immutable(self) -> Result<Vec<u8>, Error> {
+        let at = self.value_start();
+        let len = match self.layout.fixed_value_bytes() {
+            Some(bytes) => bytes,
+            None => split(self.word(self.layout.guard_at()).load(Ordering::Relaxed)).0 as usize,
+        };
+        if at + len.div_ceil(8) > self.words.len() {
+            return Err(Error::new(ErrorKind::Corruption, "a record's value does not fit into it"));
+        }
+        let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
+        copy_bytes(self.words, at, len, &mut bytes);
+        Ok(bytes)
+    }
+}
+
+/// Copies `len` bytes from word `at` on.
+fn copy_bytes(words: &[AtomicU64], at: usize, len: usize, out: &mut Vec<u8>) {
+    out.clear();
+    for word in words.get(at..at + len.div_ceil(8)).unwrap_or_default() {
+        out.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+    }
+    out.truncate(len);
+}

@@ -286,7 +286,7 @@ impl State {
             keep_front(&mut patches, kept);
         }
         let fitting = self.fitting(&patches);
-        let full = (fitting < patches.len()).then(|| {
+        let full = (fitting < patches.len() && error.is_none()).then(|| {
             self.counts.full_errors += 1;
             let capacity = self.geometry.capacity_bytes;
             let budget = self.plan.space_budget_bytes.unwrap_or(capacity);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::counts::{FaultCounts, Traffic};
 use super::crash::Effect;
+use super::disk::FaultDisk;
 use super::plan::FaultPlan;
 use super::queue::FaultQueue;
 use super::state::{Life, State};
@@ -32,11 +33,12 @@ pub struct FaultDevice {
 struct Owner {
     identity: DeviceIdentity,
     shared: Arc<Mutex<State>>,
+    disk: FaultDisk,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.lock().life = Life::Closed;
+        self.shared.lock().close();
     }
 }
 
@@ -77,9 +79,19 @@ impl FaultDevice {
     }
 
     fn of_state(state: State) -> Self {
-        Self {
-            owner: Arc::new(Owner { identity: DeviceIdentity::new(), shared: Arc::new(Mutex::new(state)) }),
-        }
+        let shared = Arc::new(Mutex::new(state));
+        let disk = FaultDisk::of_state(&shared);
+        Self::on_disk(shared, disk)
+    }
+
+    pub(super) fn on_disk(shared: Arc<Mutex<State>>, disk: FaultDisk) -> Self {
+        Self { owner: Arc::new(Owner { identity: DeviceIdentity::new(), shared, disk }) }
+    }
+
+    /// The disk that this device owns: it outlives the device.
+    #[must_use]
+    pub fn disk(&self) -> FaultDisk {
+        self.owner.disk.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -90,10 +102,11 @@ impl FaultDevice {
     /// change meets a fate drawn from `seed`, on its own. Old handles and queues fail with `Closed` from now on. The new
     /// device has no faults but keeps the space budget, the fates, the poisoning rule and the counts.
     ///
-    /// Calling it again on the same closed device gives another possible outcome of the same power loss.
+    /// Calling it again on the same closed device gives another possible outcome of the same power loss; the
+    /// [`disk`](Self::disk) follows the outcome made last.
     #[must_use]
     pub fn crash(&self, seed: u64) -> FaultDevice {
-        Self::of_state(self.lock().crash(seed))
+        self.owner.disk.replace(&self.owner.shared, |state| state.crash(seed))
     }
 
     /// Ends the process without losing power: all executed writes are there, though no more durable than before, and
@@ -114,10 +127,11 @@ impl FaultDevice {
     /// ```
     #[must_use]
     pub fn reopen(&self) -> FaultDevice {
-        Self::of_state(self.lock().reopen())
+        self.owner.disk.replace(&self.owner.shared, State::reopen)
     }
 
-    /// Another device that holds exactly what is durable now; this one goes on.
+    /// Another device, on a disk of its own, that holds exactly what is durable now; this one goes on. Its counts start
+    /// from zero.
     #[must_use]
     pub fn snapshot_durable(&self) -> FaultDevice {
         Self::of_state(self.lock().snapshot_durable())
@@ -125,7 +139,7 @@ impl FaultDevice {
 
     /// Makes every handle fail with `Closed`. Nothing is synced.
     pub fn close(&self) {
-        self.lock().life = Life::Closed;
+        self.lock().close();
     }
 
     /// Whether a planned crash point was reached.
@@ -255,6 +269,9 @@ impl StorageDevice for FaultDevice {
     }
 
     fn open_queue(&self, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError> {
+        if options.depth == 0 {
+            return Err(DeviceError::new(DeviceErrorKind::InvalidRequest, "a queue of depth 0"));
+        }
         let mut state = self.lock();
         state.check_open()?;
         Ok(Box::new(FaultQueue::new(Arc::clone(&self.owner.shared), state.geometry, options)))

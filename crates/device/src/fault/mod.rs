@@ -17,6 +17,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `device` | the handle: construction, crash, reopen, runtime setters, raw access; the contract's implementation |
+//! | `disk` | what outlives a device, and the single writer's lock |
 //! | `queue` | a queue on its caller's thread: order, delay, depth |
 //! | `state` | what one operation does to the images, and which fault hits it |
 //! | `image` | a sparse map of blocks and two metadata slots |
@@ -33,9 +34,8 @@
 //! 4. After `crash`, `reopen` or `close` the old handles fail with `Closed` and reach no image any more.
 //! 5. A waiting reap always returns something while requests are in flight.
 //!
-//! # Departures
-//! The single-writer lock is not modelled: a handle is a cheap clone and there is no second *open* of the same image;
-//! [`FaultDevice::crash`] and [`FaultDevice::reopen`] shut the old handles out instead.
+//! 6. One writer: a disk is opened by [`FaultDisk::open`] only when no handle of its device is left, or it was closed. Clones
+//!    of a handle are one owner.
 //!
 //! # Examples
 //! A write that was never synced may be lost, one that was synced is not:
@@ -65,6 +65,7 @@
 mod counts;
 mod crash;
 mod device;
+mod disk;
 mod image;
 mod plan;
 mod queue;
@@ -74,6 +75,7 @@ mod state;
 pub use counts::{FaultCounts, Traffic};
 pub use crash::CrashFates;
 pub use device::FaultDevice;
+pub use disk::FaultDisk;
 pub use plan::{CrashPoint, FaultPlan, Trigger};
 
 /// The unit in which transfers are cut short and writes are torn, in bytes.

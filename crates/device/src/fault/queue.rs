@@ -59,7 +59,7 @@ impl FaultQueue {
         Self {
             shared,
             geometry,
-            depth: options.depth.max(1),
+            depth: options.depth,
             waiting: VecDeque::new(),
             delayed: Vec::new(),
             done: VecDeque::new(),
@@ -185,12 +185,14 @@ impl IoQueue for FaultQueue {
 }
 
 impl Drop for FaultQueue {
-    /// What was started takes effect; what was never started does not.
+    /// Everything submitted takes effect. Nobody is left to look at the results: the caller gave them up with the queue.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         for delayed in self.delayed.drain(..) {
-            // Nobody is left to look at the result; the caller gave up the completion with the queue.
             drop(execute(&mut state, delayed.accepted, delayed.write));
+        }
+        for accepted in self.waiting.drain(..) {
+            drop(execute(&mut state, accepted, None));
         }
     }
 }

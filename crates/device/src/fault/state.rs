@@ -127,6 +127,13 @@ impl State {
         self.look_for_crash_point();
     }
 
+    /// Ends the life of an open device. One that lost power stays so.
+    pub(super) fn close(&mut self) {
+        if self.life == Life::Open {
+            self.life = Life::Closed;
+        }
+    }
+
     /// The error of a device that is not open.
     pub(super) fn check_open(&mut self) -> Result<(), DeviceError> {
         let message = match self.life {

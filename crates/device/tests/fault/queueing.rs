@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxifaster_device::fault::{CrashFates, FaultDevice, FaultPlan, Trigger};
+use oxifaster_device::fault::{CrashFates, CrashPoint, FaultDevice, FaultPlan, Trigger};
 use oxifaster_device::sync::thread;
 use oxifaster_device::{BLOCK_BYTES, DeviceErrorKind, IoOperation, QueueOptions, StorageDevice, Wait};
 
@@ -86,6 +86,7 @@ fn depth_limits_what_is_started() {
         assert!(queue.reap(Wait::ForOne, &mut completions).unwrap() <= 4);
     }
     assert_eq!(tags(&completions), (0..10).collect::<Vec<_>>());
+    assert_eq!(kind(device.open_queue(QueueOptions { depth: 0 })), DeviceErrorKind::InvalidRequest);
 }
 
 #[test]
@@ -120,14 +121,16 @@ fn a_write_in_flight_at_a_crash_may_be_on_the_device() {
 }
 
 #[test]
-fn dropping_a_queue_finishes_what_it_started_and_frees_the_memory() {
+fn dropping_a_queue_finishes_what_was_submitted_and_frees_the_memory() {
     let device = FaultDevice::with_plan(1, FaultPlan::new().delay_by_reaps(1.0, 10));
     let buffer = stamped(1, 1);
     let mut driver = Driver::new(&device);
     driver.submit(0, 0, IoOperation::Write(buffer.clone()));
     driver.queue.kick().unwrap();
+    driver.submit(1, BLOCK, IoOperation::Write(stamped(2, 1)));
     drop(driver);
     assert_eq!(device.read_bytes(0, BLOCK_BYTES), stamped_bytes(1, 1));
+    assert_eq!(device.read_bytes(BLOCK, BLOCK_BYTES), stamped_bytes(2, 1));
     assert_eq!(std::sync::Arc::strong_count(buffer.memory()), 1);
     assert!(device.snapshot_durable().written_ranges().is_empty(), "a drop never syncs");
 }
@@ -197,4 +200,36 @@ fn a_queue_outlives_its_device_and_completes_with_closed() {
     drop(clone);
     assert!(!witness.is_alive(), "a queue kept its device alive");
     assert_eq!(kind(driver.write(0, 1, 1)), DeviceErrorKind::Closed);
+}
+
+#[test]
+fn a_disk_has_one_owner_and_follows_its_device() {
+    let device = FaultDevice::new(1).with_reserved_bytes(BLOCK);
+    let disk = device.disk();
+    let clone = device.clone();
+    let mut driver = Driver::new(&device);
+    driver.write(BLOCK, 1, 1).unwrap();
+    drop(device);
+    assert_eq!(kind(disk.open()), DeviceErrorKind::Locked, "a clone is left");
+    drop(clone);
+    let second = disk.open().unwrap();
+    assert_eq!(kind(disk.open()), DeviceErrorKind::Locked);
+    assert_eq!(kind(driver.write(BLOCK, 2, 1)), DeviceErrorKind::Closed);
+    assert_eq!(second.geometry().reserved_bytes, BLOCK);
+    assert_eq!(second.read_bytes(BLOCK, BLOCK_BYTES), stamped_bytes(1, 1));
+    assert_eq!(second.unsynced_changes(), 1, "a restart makes nothing durable");
+
+    // The owner crashes by itself; the disk goes with it.
+    second.change_plan(|plan| plan.crash_fates(CrashFates::DROP_ALL));
+    let third = second.crash(1);
+    drop(second);
+    assert_eq!(kind(disk.open()), DeviceErrorKind::Locked);
+    disk.set_plan(FaultPlan::new().crash_at(CrashPoint::AfterWrites(1)));
+    let mut driver = Driver::new(&third);
+    driver.write(BLOCK, 3, 1).unwrap();
+    drop(third);
+    assert_eq!(kind(disk.open()), DeviceErrorKind::Locked, "power loss must be played out");
+    drop(disk.crash(2));
+    let last = disk.open().unwrap();
+    assert_eq!((last.unsynced_changes(), disk.counts().crashes, disk.traffic().writes), (0, 2, 2));
 }

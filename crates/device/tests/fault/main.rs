@@ -7,6 +7,7 @@
     reason = "a panic here is a failed test, also in the functions that tests share"
 )]
 
+mod contract;
 mod crash;
 mod driver;
 mod injection;

@@ -14,8 +14,10 @@ pub(crate) enum Mutation {
     EpochLeaveRelaxed,
     /// Epoch: entering is a relaxed store.
     EpochEnterRelaxed,
-    /// Index: no fence between the tentative compare-exchange (or the sight of a catch-all) and the re-scan.
+    /// Index: no fence between the tentative compare-exchange and the re-scan.
     IndexInsertWithoutFence,
+    /// Index: no fence between the sight of a catch-all and the scan.
+    IndexCatchAllWithoutFence,
     /// Index: a tentative entry becomes final without a re-scan.
     IndexInsertWithoutRescan,
     /// Index: a catch-all is used without looking again for an exact entry.
@@ -26,6 +28,12 @@ pub(crate) enum Mutation {
     IndexLinkOverwrites,
     /// Index: a tentative entry becomes final by a plain store.
     IndexFinalByStore,
+    /// Growth: empty slots are left as they are when a chain is frozen.
+    GrowthLeavesEmptySlots,
+    /// Growth: occupied entries are left as they are when a chain is frozen.
+    GrowthLeavesEntries,
+    /// Growth: the overflow word is left as it is when a chain is frozen.
+    GrowthLeavesOverflow,
 }
 
 #[cfg(not(loom))]
@@ -53,6 +61,10 @@ mod under_loom {
         PLANTED.get() == Some(mutation)
     }
 
+    /// How loom's cells and the models' own assertions say that something is wrong.
+    #[cfg(test)]
+    const NOTICED: [&str; 2] = ["Causality violation", "model: "];
+
     /// Runs a model with at most `preemptions` preemptions; with a mutation planted the model must fail.
     ///
     /// # Panics
@@ -64,14 +76,24 @@ mod under_loom {
         body: impl Fn() + Sync + Send + 'static,
     ) {
         let mut builder = loom::model::Builder::new();
+        builder.max_branches = 20_000;
         builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
         PLANTED.set(planted);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.check(body)));
         PLANTED.set(None);
         match (planted, outcome) {
-            (None, Ok(())) | (Some(_), Err(_)) => {}
+            (None, Ok(())) => {}
             (None, Err(panic)) => std::panic::resume_unwind(panic),
             (Some(mutation), Ok(())) => panic!("the model did not notice {mutation:?}"),
+            // A model that is broken itself leaks or panics elsewhere; that proves nothing.
+            (Some(mutation), Err(panic)) => {
+                let message = panic.downcast_ref::<String>().map(String::as_str);
+                let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+                assert!(
+                    NOTICED.iter().any(|noticed| message.contains(noticed)),
+                    "with {mutation:?} planted the model failed for another reason: {message}"
+                );
+            }
         }
     }
 }

@@ -57,9 +57,12 @@ mod fences;
 #[cfg(loom)]
 mod interrupt;
 mod light_epoch;
+#[cfg(all(loom, test))]
+mod model;
 mod participant;
 mod registry;
-#[cfg(all(not(loom), test))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use fences::FenceForm;

@@ -193,7 +193,7 @@ impl<'index> Chain<'index> {
         let mut wait = Wait::default();
         loop {
             // The sight of the catch-all comes before the scan. Pairs with the fence in `decide`.
-            if !planted(Mutation::IndexInsertWithoutFence) {
+            if !planted(Mutation::IndexCatchAllWithoutFence) {
                 fence(Ordering::SeqCst);
             }
             let scan = self.scan(tag, None);

@@ -32,6 +32,8 @@ pub(super) const TENTATIVE: u64 = 1 << 62;
 pub(super) const READ_CACHE: u64 = 1 << 63;
 /// The address field of an entry that has no record yet.
 pub(super) const NO_RECORD: u64 = 1;
+/// A free entry or the end of a chain, frozen.
+pub(super) const FROZEN_EMPTY: u64 = TENTATIVE;
 
 /// Overflow word: the low bits are the number of an overflow bucket, plus one.
 pub(super) const LINK: u64 = 1 << 48;
@@ -50,10 +52,11 @@ pub(super) const fn tentative(tag: u64) -> u64 {
     TENTATIVE | tag | NO_RECORD
 }
 
-/// Whether `word` is a final entry of `tag`.
+/// Whether `word` is a final entry of `tag`: not tentative, the same tag, an address other than 0.
 #[inline(always)]
 pub(super) const fn is_final_of(word: u64, tag: u64) -> bool {
-    (word ^ tag) & (TAG_MASK | TENTATIVE) == 0 && word & ADDRESS_MASK != 0
+    // One comparison: without the read-cache bit, what is left of the difference must be an address and not 0.
+    ((word ^ tag) << 1).wrapping_sub(1) < (ADDRESS_MASK << 1)
 }
 
 /// Whether the entry `word` is frozen.
@@ -66,6 +69,28 @@ pub(super) const fn is_frozen_entry(word: u64) -> bool {
 #[inline(always)]
 pub(super) const fn is_frozen_overflow(word: u64) -> bool {
     word & TENTATIVE != 0
+}
+
+/// What freezing makes of the entry `word`; `None` when it is frozen. An entry without a record, decided or not, becomes
+/// empty: whoever made it notices and starts over in the larger table.
+pub(super) const fn frozen_entry(word: u64) -> Option<u64> {
+    if is_frozen_entry(word) {
+        None
+    } else if word & ADDRESS_MASK <= NO_RECORD {
+        Some(FROZEN_EMPTY)
+    } else {
+        Some(word | TENTATIVE)
+    }
+}
+
+/// What freezing makes of the overflow word `word`; `None` when it is frozen.
+pub(super) const fn frozen_overflow(word: u64) -> Option<u64> {
+    if is_frozen_overflow(word) { None } else { Some(word | TENTATIVE) }
+}
+
+/// Whether `word` is a final or frozen entry of `tag` with a record.
+pub(super) const fn is_followed_by_readers(word: u64, tag: u64) -> bool {
+    (word ^ tag) & TAG_MASK == 0 && word & ADDRESS_MASK > NO_RECORD
 }
 
 /// The address field for `address`.
@@ -108,4 +133,39 @@ pub(super) const fn overflow_in(word: u64) -> Overflow {
 /// The overflow word that links bucket `number`.
 pub(super) const fn link_to(number: u64) -> u64 {
     LINK | (number + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn final_entries_are_told_from_all_others() {
+        for tag in [0, 1 << 48, 0x2aaa << 48, TAG_MASK] {
+            for address in [NO_RECORD, 2, 512, ADDRESS_MASK] {
+                assert!(is_final_of(tag | address, tag) && is_final_of(READ_CACHE | tag | address, tag));
+                assert!(!is_final_of(TENTATIVE | tag | address, tag));
+                assert!(
+                    !is_final_of(tag ^ 1 << 48 | address, tag) && !is_final_of(tag ^ 1 << 61 | address, tag)
+                );
+            }
+            assert!(!is_final_of(tag, tag) && !is_final_of(READ_CACHE | tag, tag), "no address");
+            assert!(!is_final_of(FROZEN_EMPTY, tag) && !is_final_of(0, tag));
+        }
+    }
+
+    #[test]
+    fn freezing_ends_every_word() {
+        for word in [0, NO_RECORD, tentative(7 << 48), 7 << 48 | NO_RECORD] {
+            assert_eq!(frozen_entry(word), Some(FROZEN_EMPTY));
+        }
+        assert_eq!(frozen_entry(7 << 48 | 600), Some(TENTATIVE | 7 << 48 | 600));
+        assert_eq!(frozen_entry(FROZEN_EMPTY), None);
+        assert_eq!(frozen_entry(TENTATIVE | 7 << 48 | 600), None);
+        for word in [0, link_to(0), link_to(99), CATCH_ALL | NO_RECORD, CATCH_ALL | 600] {
+            let frozen = frozen_overflow(word).unwrap();
+            assert_eq!((frozen_overflow(frozen), overflow_in(frozen)), (None, overflow_in(word)));
+        }
+        assert_eq!(overflow_in(link_to(99)), Overflow::Link(99));
+    }
 }

@@ -58,18 +58,21 @@
 mod buckets;
 mod chain;
 mod entry;
-mod prefetch;
+pub mod growth;
+#[cfg(all(loom, test))]
+mod model;
 mod slot;
 mod statistics;
 mod table;
-#[cfg(all(not(loom), test))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use slot::IndexSlot;
 pub use statistics::{Entries, IndexStatistics};
 pub use table::HashIndex;
 
-/// Entries in a bucket; the eighth word is the overflow word.
-pub const BUCKET_ENTRIES: usize = 7;
+/// Entries in a bucket; one more word is the overflow word. Models have small buckets, to see all of their interleavings.
+pub const BUCKET_ENTRIES: usize = if cfg!(loom) { 2 } else { 7 };
 /// The size of a bucket, one cache line.
-pub const BUCKET_BYTES: usize = 64;
+pub const BUCKET_BYTES: usize = (BUCKET_ENTRIES + 1) * 8;

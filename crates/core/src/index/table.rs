@@ -1,4 +1,4 @@
-#![expect(unsafe_code, reason = "the bucket of a hash is found without a bounds check")]
+#![expect(unsafe_code, reason = "the bucket of a hash is found without a bounds check, and prefetched")]
 //! The hash index as operations use it.
 //!
 //! Callers: `store`, `f2`. The common case, an entry in the first bucket, is inlined into the caller: one masked index, then
@@ -6,6 +6,7 @@
 //!
 //! # Soundness
 //! 1. The table has `mask + 1` buckets, a power of two, for its whole life; a bucket number is masked with `mask`.
+//! 2. A prefetch reads no value and never faults, whatever the address.
 
 use oxifaster_device::sync::atomic::Ordering;
 use oxifaster_device::{DeviceError, DeviceErrorKind};
@@ -13,7 +14,6 @@ use oxifaster_device::{DeviceError, DeviceErrorKind};
 use super::buckets::{Bucket, BucketArray, OverflowBuckets};
 use super::chain::{BudgetSpent, Chain, Refusal};
 use super::entry::{is_final_of, tag_of};
-use super::prefetch::prefetch;
 use super::slot::IndexSlot;
 use super::statistics::{Entries, IndexStatistics};
 use crate::address::Address;
@@ -66,14 +66,21 @@ impl HashIndex {
         unsafe { self.table.get_unchecked(hash.bucket(self.mask) as usize) }
     }
 
-    fn chain(&self, hash: KeyHash) -> Chain<'_> {
+    pub(super) fn chain(&self, hash: KeyHash) -> Chain<'_> {
         Chain { first: self.bucket(hash), overflow: &self.overflow }
     }
 
-    /// Starts to bring the bucket of `hash` into the cache. A batch asks for all of its buckets before it looks at one.
+    /// Starts to bring the bucket of `hash` into the cache; a hint, and nothing on other processors. A batch asks for all of its buckets before it looks at one.
     #[inline(always)]
     pub fn prefetch(&self, hash: KeyHash) {
-        prefetch(self.bucket(hash));
+        let bucket = std::ptr::from_ref(self.bucket(hash));
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        // SAFETY: obligation 2.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(bucket.cast());
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+        let _ = bucket;
     }
 
     /// The slot of `hash`, if there is one.
@@ -197,6 +204,6 @@ impl HashIndex {
 }
 
 #[cold]
-fn broken(refusal: &Refusal) -> ! {
+pub(super) fn broken(refusal: &Refusal) -> ! {
     panic!("a table that does not grow refused an entry: {refusal:?}")
 }

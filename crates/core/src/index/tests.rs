@@ -276,13 +276,18 @@ fn many_keys_one_tag() {
         /// Previous address by address, minus 512.
         previous: Vec<AtomicU64>,
     }
+    impl Log {
+        fn of(&self, address: u64) -> &AtomicU64 {
+            &self.previous[usize::try_from(address - 512).unwrap()]
+        }
+    }
     let previous = (0..4 * PER_THREAD).map(|_| AtomicU64::new(u64::MAX)).collect();
     let log = Arc::new(Log { index: HashIndex::new(2, 0).unwrap(), previous });
     on_threads(4, &log, |log, thread| {
         for record in thread * PER_THREAD..(thread + 1) * PER_THREAD {
             let mut slot = log.index.find_or_create(hash(1, 77));
             loop {
-                log.previous[record as usize].store(slot.address().words(), Ordering::Relaxed);
+                log.of(512 + record).store(slot.address().words(), Ordering::Relaxed);
                 if slot.compare_exchange(address(512 + record)).is_ok() {
                     break;
                 }
@@ -294,7 +299,7 @@ fn many_keys_one_tag() {
     let mut at = address_of(&log.index, hash(1, 77)).unwrap();
     while at != 0 {
         assert!(seen.insert(at), "a loop at {at}");
-        at = log.previous[(at - 512) as usize].load(Ordering::Relaxed);
+        at = log.of(at).load(Ordering::Relaxed);
     }
     assert_eq!(seen.len() as u64, 4 * PER_THREAD);
     assert_eq!(log.index.stats().entries, 1);

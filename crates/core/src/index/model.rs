@@ -1,0 +1,237 @@
+//! The production index under loom: every interleaving of tiny chains, and the mistakes that must be noticed.
+//!
+//! Under loom a bucket has two entries. Threads *count*: each finds or creates the slot of a tag and raises its address by
+//! one with a compare-exchange, so that two homes of one tag, or a lost publication, show up as a wrong count.
+
+use loom::thread;
+
+use super::growth::{self, Frozen, Sides};
+use super::{HashIndex, IndexSlot};
+use crate::address::Address;
+use crate::hash::KeyHash;
+use crate::mutation::{Mutation, model_with};
+use crate::sync::Arc;
+
+const FIRST_RECORD: u64 = 512;
+
+fn tag(tag: u64) -> KeyHash {
+    KeyHash(tag << 48)
+}
+
+fn address(words: u64) -> Address {
+    Address::new(words)
+}
+
+fn full_index(overflow_buckets: usize) -> Arc<HashIndex> {
+    let index = HashIndex::new(1, overflow_buckets).unwrap();
+    for other in [10, 11] {
+        index.find_or_create(tag(other)).compare_exchange(address(600)).unwrap();
+    }
+    Arc::new(index)
+}
+
+fn count_up(index: &HashIndex, hash: KeyHash) {
+    loop {
+        let mut slot = index.find_or_create(hash);
+        if slot.compare_exchange(address(slot.address().words().max(FIRST_RECORD) + 1)).is_ok() {
+            return;
+        }
+    }
+}
+
+fn count_of(slot: &IndexSlot<'_>) -> u64 {
+    slot.address().words().saturating_sub(FIRST_RECORD)
+}
+
+fn spawn(index: &Arc<HashIndex>, body: impl FnOnce(&HashIndex) + 'static) -> thread::JoinHandle<()> {
+    let index = Arc::clone(index);
+    thread::spawn(move || body(&index))
+}
+
+/// The counts of the slots that new records of `hash` may have gone to: its entries and the catch-all.
+fn expect_one_home(index: &HashIndex, wanted: KeyHash, count: u64) {
+    let homes: Vec<u64> = index
+        .entries()
+        .filter(|slot| slot.is_catch_all() || slot.tag() == Some(wanted.tag()))
+        .map(|slot| count_of(&slot))
+        .filter(|&counted| counted > 0)
+        .collect();
+    assert_eq!(homes, [count], "model: tag {wanted:?} lives in one place");
+}
+
+/// Two inserts of one tag, while an entry of another tag in the lower slot is removed: they claim different slots.
+fn insert_insert_remove() {
+    let index = Arc::new(HashIndex::new(1, 0).unwrap());
+    index.find_or_create(tag(10)).compare_exchange(address(600)).unwrap();
+    let first = spawn(&index, |index| count_up(index, tag(1)));
+    let second = spawn(&index, |index| count_up(index, tag(1)));
+    assert!(index.remove(index.find(tag(10)).unwrap()));
+    first.join().unwrap();
+    second.join().unwrap();
+    let entries = index.entries().filter(|slot| slot.tag() == Some(1)).count();
+    assert_eq!(entries, 1, "model: one entry for one tag");
+    expect_one_home(&index, tag(1), 2);
+}
+
+/// Two inserts of different tags race to link an overflow bucket.
+fn link_race() {
+    let index = full_index(2);
+    let other = spawn(&index, |index| count_up(index, tag(1)));
+    count_up(&index, tag(2));
+    other.join().unwrap();
+    for inserted in [1, 2] {
+        let count = index.find(tag(inserted)).as_ref().map(count_of);
+        assert_eq!(count, Some(1), "model: tag {inserted} was linked");
+    }
+    assert_eq!(index.stats().overflow_buckets, 1, "model: the loser gave its bucket back");
+}
+
+/// Two inserts of one tag, one into a slot that was freed, one into the catch-all that it makes.
+fn catch_all_race() {
+    let index = full_index(0);
+    let first = spawn(&index, |index| count_up(index, tag(1)));
+    let second = spawn(&index, |index| count_up(index, tag(1)));
+    assert!(index.remove(index.find(tag(10)).unwrap()));
+    first.join().unwrap();
+    second.join().unwrap();
+    expect_one_home(&index, tag(1), 2);
+}
+
+/// An operation publishes while the bucket is frozen and split: the new table has it exactly if the operation succeeded.
+fn freeze_race(old: &Arc<HashIndex>, hash: KeyHash) {
+    let writer = {
+        let old = Arc::clone(old);
+        thread::spawn(move || match growth::find_or_create(&old, hash) {
+            Ok(mut slot) => slot.compare_exchange(address(700)).is_ok(),
+            Err(Frozen) => false,
+        })
+    };
+    let new = HashIndex::new(2, 4).unwrap();
+    growth::freeze_bucket(old, 0);
+    growth::split_bucket(old, 0, &new, |_, address| Sides::shared(address)).unwrap();
+    let published = writer.join().unwrap();
+    for side in [0, 1] {
+        let found = new.find(KeyHash(hash.0 | side)).map(|slot| slot.address());
+        assert_eq!(
+            found == Some(address(700)),
+            published,
+            "model: the new table has what was published, and no more: {found:?}"
+        );
+    }
+}
+
+fn freeze_against_insert() {
+    freeze_race(&Arc::new(HashIndex::new(1, 0).unwrap()), tag(1));
+}
+
+fn freeze_against_publish() {
+    let old = HashIndex::new(1, 0).unwrap();
+    old.find_or_create(tag(1)).compare_exchange(address(600)).unwrap();
+    freeze_race(&Arc::new(old), tag(1));
+}
+
+fn freeze_against_link() {
+    freeze_race(&full_index(1), tag(1));
+}
+
+fn freeze_against_catch_all() {
+    freeze_race(&full_index(0), tag(1));
+}
+
+#[test]
+fn model_insert_insert_remove() {
+    model_with(None, 3, insert_insert_remove);
+}
+
+#[test]
+fn model_link_race() {
+    model_with(None, 3, link_race);
+}
+
+#[test]
+fn model_catch_all_race() {
+    model_with(None, 3, catch_all_race);
+}
+
+#[test]
+fn model_freeze() {
+    model_with(None, 3, freeze_against_insert);
+    model_with(None, 3, freeze_against_publish);
+    model_with(None, 3, freeze_against_link);
+    model_with(None, 3, freeze_against_catch_all);
+}
+
+/// A reader finds a record at every moment of a freeze that several threads do at once.
+#[test]
+fn model_reader_follows_frozen_entries() {
+    model_with(None, 3, || {
+        let index = full_index(0);
+        let freezer = spawn(&index, |index| growth::freeze_bucket(index, 0));
+        let reader = spawn(&index, |index| {
+            assert_eq!(growth::find(index, tag(11)), Some(address(600)), "model: followed");
+            assert_eq!(growth::find(index, tag(12)), None, "model: nothing to follow");
+        });
+        growth::freeze_bucket(&index, 0);
+        assert_eq!(growth::find_or_create(&index, tag(12)).err(), Some(Frozen), "model: frozen");
+        freezer.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn model_raise() {
+    model_with(None, 3, || {
+        let index = full_index(0);
+        let other = spawn(&index, |index| {
+            index.raise(tag(1), address(800)).unwrap();
+        });
+        index.raise(tag(1), address(700)).unwrap();
+        other.join().unwrap();
+        let found = index.find(tag(1)).map(|slot| slot.address());
+        assert_eq!(found, Some(address(800)), "model: the maximum stays");
+        assert_eq!(index.stats().catch_alls, 0, "model: recovery joins nothing");
+    });
+}
+
+#[test]
+fn model_notices_a_missing_insert_fence() {
+    model_with(Some(Mutation::IndexInsertWithoutFence), 3, insert_insert_remove);
+}
+
+#[test]
+fn model_notices_a_missing_rescan() {
+    model_with(Some(Mutation::IndexInsertWithoutRescan), 3, insert_insert_remove);
+}
+
+#[test]
+fn model_notices_a_missing_catch_all_fence() {
+    model_with(Some(Mutation::IndexInsertWithoutFence), 3, catch_all_race);
+    model_with(Some(Mutation::IndexCatchAllWithoutFence), 3, catch_all_race);
+}
+
+#[test]
+fn model_notices_a_catch_all_without_rescan() {
+    model_with(Some(Mutation::IndexCatchAllWithoutRescan), 3, catch_all_race);
+}
+
+#[test]
+fn model_notices_an_ignored_catch_all() {
+    model_with(Some(Mutation::IndexInsertIgnoresCatchAll), 3, catch_all_race);
+}
+
+#[test]
+fn model_notices_an_overwritten_link() {
+    model_with(Some(Mutation::IndexLinkOverwrites), 3, link_race);
+}
+
+#[test]
+fn model_notices_a_decision_by_store() {
+    model_with(Some(Mutation::IndexFinalByStore), 3, freeze_against_insert);
+}
+
+#[test]
+fn model_notices_what_is_not_frozen() {
+    model_with(Some(Mutation::GrowthLeavesEmptySlots), 3, freeze_against_insert);
+    model_with(Some(Mutation::GrowthLeavesEntries), 3, freeze_against_publish);
+    model_with(Some(Mutation::GrowthLeavesOverflow), 3, freeze_against_catch_all);
+}

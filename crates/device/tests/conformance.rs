@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failed setup fails the test")]
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use oxifaster_device::conformance::Conformance;
+use oxifaster_device::fault::{FaultDevice, FaultPlan, Trigger};
 use oxifaster_device::{DeviceError, FileOptions, FileSystemDisk, NullDisk, StorageDevice};
 
 fn on_files(open: impl Fn(&Path) -> Result<FileSystemDisk, DeviceError>) {
@@ -58,4 +60,20 @@ fn segmented_buffered_with_one_block_each() {
 #[test]
 fn segmented_in_one_large_segment() {
     on_files(|path| FileSystemDisk::segmented(path, "store", 1 << 30));
+}
+
+#[test]
+fn fault_device() {
+    let handle = RefCell::new(FaultDevice::new(1));
+    let keep = |device: FaultDevice| {
+        *handle.borrow_mut() = device.clone();
+        Ok(Box::new(device) as Box<dyn StorageDevice>)
+    };
+    let create = || keep(FaultDevice::new(1).with_reserved_bytes(8192).with_capacity_bytes(1 << 30));
+    let reopen = || {
+        let reopened = handle.borrow().reopen();
+        keep(reopened)
+    };
+    let failing_sync = || keep(FaultDevice::with_plan(1, FaultPlan::new().fail_syncs(Trigger::nth(1))));
+    Conformance::new(&create).reopening(&reopen).failing_sync(&failing_sync).with_shared_handles().run();
 }

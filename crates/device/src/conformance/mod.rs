@@ -46,6 +46,7 @@ pub struct Conformance<'a> {
     reopen: Option<&'a OpenDevice<'a>>,
     failing_sync: Option<&'a OpenDevice<'a>>,
     forgetting: bool,
+    shared_handles: bool,
 }
 
 impl fmt::Debug for Conformance<'_> {
@@ -60,7 +61,7 @@ impl<'a> Conformance<'a> {
     /// The suite for devices that `create` makes: a new and empty one with every call. At most one exists at a time.
     #[must_use]
     pub fn new(create: &'a OpenDevice<'a>) -> Self {
-        Self { create, reopen: None, failing_sync: None, forgetting: false }
+        Self { create, reopen: None, failing_sync: None, forgetting: false, shared_handles: false }
     }
 
     /// `reopen` opens what the last call of `create` made. Must be given for devices that say they are persistent.
@@ -84,12 +85,20 @@ impl<'a> Conformance<'a> {
         self
     }
 
+    /// What `create` makes is one of several handles of a thing that lives on, without a lock: checks of the end of a
+    /// device and of its one owner are left out.
+    #[must_use]
+    pub fn with_shared_handles(mut self) -> Self {
+        self.shared_handles = true;
+        self
+    }
+
     /// Runs every check that applies.
     ///
     /// # Panics
     /// When the device breaks the contract.
     pub fn run(&self) {
-        let always: [(&'static str, CheckBody); 8] = [
+        let always: [(&'static str, CheckBody); 7] = [
             ("unaligned requests are refused", queues::unaligned_requests_are_refused),
             ("completions bring everything back", queues::completions_bring_everything_back),
             ("more requests than the depth", queues::more_requests_than_the_depth),
@@ -97,7 +106,6 @@ impl<'a> Conformance<'a> {
             ("dropping a queue waits", queues::dropping_a_queue_waits),
             ("capacity is respected", blocks::capacity_is_respected),
             ("metadata slots", space::metadata_slots),
-            ("a queue outlives its device", ownership::a_queue_outlives_its_device),
         ];
         let keeping: [(&'static str, CheckBody); 6] = [
             ("what was written is read", blocks::what_was_written_is_read),
@@ -107,16 +115,18 @@ impl<'a> Conformance<'a> {
             ("truncation after", space::truncation_after),
             ("local queues", queues::local_queues),
         ];
-        let persistent: [(&'static str, CheckBody); 2] = [
-            ("content survives reopening", ownership::content_survives_reopening),
-            ("one owner at a time", ownership::one_owner_at_a_time),
-        ];
         let mut checks = always.to_vec();
         if !self.forgetting {
             checks.extend(keeping);
         }
         if self.reopen.is_some() {
-            checks.extend(persistent);
+            checks.push(("content survives reopening", ownership::content_survives_reopening));
+        }
+        if !self.shared_handles {
+            checks.push(("a queue outlives its device", ownership::a_queue_outlives_its_device));
+        }
+        if self.reopen.is_some() && !self.shared_handles {
+            checks.push(("one owner at a time", ownership::one_owner_at_a_time));
         }
         if self.failing_sync.is_some() {
             checks.push(("a failed sync poisons", ownership::a_failed_sync_poisons));

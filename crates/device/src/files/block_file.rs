@@ -259,3 +259,29 @@ pub(super) fn write_slot(file: &BlockFile, offset: u64, bytes: &[u8]) -> Result<
     }
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::BlockFile;
+    use crate::{DeviceErrorKind, IoBuffer};
+
+    /// The kernel's own "no space left", from the device that has none.
+    #[test]
+    fn enospc_is_full() {
+        let file = BlockFile::open("/dev/full".as_ref(), false, false).unwrap();
+        let buffer = IoBuffer::zeroed(2).unwrap();
+        let error = file.write(4096, buffer.memory(), buffer.word_range()).unwrap_err();
+        assert_eq!(error.kind(), DeviceErrorKind::Full);
+        assert_eq!(error.offset(), Some(4096));
+    }
+
+    #[test]
+    fn zeros_behind_a_count_that_is_no_whole_word() {
+        let buffer = IoBuffer::zeroed(1).unwrap();
+        buffer.store_bytes(&[0xFF; 4096]);
+        super::zero_behind(buffer.memory(), &buffer.word_range(), 13);
+        let mut bytes = [1; 4096];
+        buffer.load_bytes(&mut bytes);
+        assert!(bytes[..13].iter().all(|byte| *byte == 0xFF) && bytes[13..].iter().all(|byte| *byte == 0));
+    }
+}

@@ -32,6 +32,8 @@ mod queue;
 
 #[cfg(all(loom, test))]
 mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

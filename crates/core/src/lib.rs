@@ -13,6 +13,7 @@ pub mod index;
 pub mod record;
 
 mod mutation;
+mod prefetch;
 
 pub use address::Address;
 pub use error::{Error, ErrorKind, Result};

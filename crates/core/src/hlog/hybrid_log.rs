@@ -128,7 +128,7 @@ impl HybridLog {
     pub(crate) fn assemble(
         config: &HybridLogConfig,
         device: Arc<dyn StorageDevice>,
-        epoch: Arc<LightEpoch>,
+        epoch: LightEpoch,
         durable: Durable,
         head: Address,
     ) -> Result<Self, Error> {

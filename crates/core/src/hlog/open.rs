@@ -55,7 +55,7 @@ impl HybridLog {
     pub fn open(
         config: &HybridLogConfig,
         device: Arc<dyn StorageDevice>,
-        epoch: Arc<LightEpoch>,
+        epoch: LightEpoch,
         decide: impl FnOnce(Option<OwnerFacts>) -> Result<OwnerFacts, Error>,
     ) -> Result<OpenedLog, Error> {
         config.validate()?;

@@ -93,7 +93,7 @@ pub struct PageRing {
     frames: u64,
     /// Word offset of the frame of a page, at `page mod length` (a power of two, at least `frames`).
     frame_start: Box<[AtomicU64]>,
-    epoch: Arc<LightEpoch>,
+    epoch: LightEpoch,
     tail: CachePadded<AtomicU64>,
     line: CachePadded<ReadMostly>,
     background: CachePadded<Background>,
@@ -107,7 +107,7 @@ impl PageRing {
     pub(crate) fn new(
         layout: PageLayout,
         memory: Arc<Words>,
-        epoch: Arc<LightEpoch>,
+        epoch: LightEpoch,
         begin: Address,
         head: Address,
         tail: Address,
@@ -160,7 +160,7 @@ impl PageRing {
 
     /// The epochs that protect this memory.
     #[must_use]
-    pub fn epoch(&self) -> &Arc<LightEpoch> {
+    pub fn epoch(&self) -> &LightEpoch {
         &self.epoch
     }
 
@@ -272,6 +272,14 @@ impl PageRing {
         let frame = self.frame_start[self.slot_of(self.layout.page_of(address))].load(Ordering::Relaxed);
         let start = frame + self.layout.offset_of(address);
         &self.memory[start as usize..(frame + self.layout.page_words()) as usize]
+    }
+
+    /// Starts to bring the first words at `address` into the cache.
+    #[inline]
+    pub fn prefetch(&self, guard: &EpochGuard<'_>, address: Address) {
+        if let Some(word) = self.words(guard, address).first() {
+            crate::prefetch::prefetch(word);
+        }
     }
 
     /// Takes `size_words` at the tail. The words are zero, and they are the caller's until it publishes their address;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use oxifaster_device::local::with_local_queue;
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_device::sync::canary;
 use oxifaster_device::{
@@ -117,6 +118,26 @@ impl HybridLog {
         Ok(())
     }
 
+    /// Counts the complete, verified pages at and behind the consistent tail: what was written after the last flush.
+    /// Only a report; a page that does not verify ends it.
+    ///
+    /// # Errors
+    /// The device's errors other than damage.
+    pub fn count_pages_behind(&self) -> Result<u64, Error> {
+        let layout = self.layout();
+        let first = layout.page_of(self.durable.lock().metadata.consistent_tail);
+        with_local_queue(self.device.as_ref(), |queue| {
+            for page in first.. {
+                match self.load_page(queue, page, layout.start_of(page + 1), false) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::Corruption => return Ok(page - first),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(0)
+        })?
+    }
+
     fn damage(&self, what: &str, offset: u64) -> Error {
         Error::new(
             ErrorKind::Corruption,
@@ -219,6 +240,12 @@ impl BlockRead {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.outstanding == 0
+    }
+
+    /// Bytes that this read.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (self.data.len_bytes() + self.header.as_ref().map_or(0, IoBuffer::len_bytes)) as u64
     }
 
     /// Number of device reads that this took.

@@ -148,6 +148,11 @@ impl OverflowBuckets {
     }
 
     /// Buckets within the budget.
+    pub(super) fn used(&self) -> u64 {
+        // Relaxed: a count for people.
+        self.taken.load(Ordering::Relaxed) + self.beyond_budget()
+    }
+
     pub(super) fn budget(&self) -> u64 {
         self.budget
     }

@@ -1,4 +1,4 @@
-#![expect(unsafe_code, reason = "the bucket of a hash is found without a bounds check, and prefetched")]
+#![expect(unsafe_code, reason = "the bucket of a hash is found without a bounds check")]
 //! The hash index as operations use it.
 //!
 //! Callers: `store`, `f2`. The common case, an entry in the first bucket, is inlined into the caller: one masked index, then
@@ -6,7 +6,6 @@
 //!
 //! # Soundness
 //! 1. The table has `mask + 1` buckets, a power of two, for its whole life; a bucket number is masked with `mask`.
-//! 2. A prefetch reads no value and never faults, whatever the address.
 
 use oxifaster_device::sync::atomic::Ordering;
 use oxifaster_device::{DeviceError, DeviceErrorKind};
@@ -18,6 +17,7 @@ use super::slot::IndexSlot;
 use super::statistics::{Entries, IndexStatistics};
 use crate::address::Address;
 use crate::hash::{BUCKET_BITS, KeyHash};
+use crate::prefetch::prefetch;
 
 /// A latch-free hash table of addresses; see the [module](super).
 ///
@@ -70,17 +70,10 @@ impl HashIndex {
         Chain { first: self.bucket(hash), overflow: &self.overflow }
     }
 
-    /// Starts to bring the bucket of `hash` into the cache; a hint, and nothing on other processors. A batch asks for all of its buckets before it looks at one.
+    /// Starts to bring the bucket of `hash` into the cache. A batch asks for all of its buckets before it looks at one.
     #[inline(always)]
     pub fn prefetch(&self, hash: KeyHash) {
-        let bucket = std::ptr::from_ref(self.bucket(hash));
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
-        // SAFETY: obligation 2.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(bucket.cast());
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-        let _ = bucket;
+        prefetch(self.bucket(hash));
     }
 
     /// The slot of `hash`, if there is one.
@@ -186,6 +179,12 @@ impl HashIndex {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.table.memory_bytes() + self.overflow.memory_bytes()
+    }
+
+    /// Overflow buckets in use, those beyond the budget included.
+    #[must_use]
+    pub fn overflow_buckets_used(&self) -> u64 {
+        self.overflow.used()
     }
 
     /// Overflow buckets that recovery took beyond the budget.

@@ -1,0 +1,217 @@
+//! Configuration of a store: sizes, their limits, and the memory that they add up to.
+//!
+//! Callers: users, the program, the TOML configuration. [`FasterKvConfig::validate`] refuses what can't work with key,
+//! value and range; [`FasterKvConfig::memory_plan`] says what the process will hold (DESIGN D5).
+
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hash::HashKind;
+use oxifaster_core::hlog::{FRAMES_MIN, HybridLogConfig};
+
+/// Bytes of one index bucket.
+const BUCKET_BYTES: u64 = 64;
+/// Largest index table: 2^31 buckets, 128 GiB.
+const TABLE_SIZE_MAX: u64 = 1 << 31;
+/// I/O buffers that the engine holds at most, in bytes.
+const IO_BUFFER_BYTES: u64 = 8 << 20;
+
+/// Configuration of a [`FasterKv`](crate::FasterKv). Fields are public; build it with `..Default::default()` or `with_*`.
+///
+/// ```
+/// use oxifaster_store::FasterKvConfig;
+///
+/// let config = FasterKvConfig { table_size: 1 << 16, log_memory_size: 64 << 20, ..Default::default() };
+/// config.validate()?;
+/// assert!(config.memory_plan().total_bytes() > 64 << 20);
+/// # Ok::<(), oxifaster_core::error::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct FasterKvConfig {
+    /// Buckets of the hash index, a power of two from 1 to 2^31. A bucket takes 64 bytes and carries about 7 keys.
+    pub table_size: u64,
+    /// Memory for the newest part of the log, in bytes: at least six pages, rounded down to whole pages.
+    pub log_memory_size: u64,
+    /// log2 of the page size in bytes, 16 (64 KiB) to 25 (32 MiB). When the memory does not hold [`PAGES_WANTED`] pages
+    /// of that size, smaller pages are used. A store that exists keeps its own.
+    pub page_size_bits: u32,
+    /// Part of the log memory that is updated in place, above 0 and at most 1. The default is 0.9.
+    pub mutable_fraction: f64,
+    /// Hash of the keys. `None` takes that of the store, or xxh3 for a new one; a store of another kind is refused.
+    pub hash_kind: Option<HashKind>,
+    /// Overflow buckets of the index beyond its table. `None` is a quarter of the table.
+    pub overflow_buckets: Option<u64>,
+    /// Threads that rebuild the index at open. `None` is the number of cores, at most 8.
+    pub recovery_threads: Option<usize>,
+}
+
+/// Pages that a log's memory should hold at least, if pages can be made smaller for it.
+pub const PAGES_WANTED: u64 = 16;
+
+impl Default for FasterKvConfig {
+    /// 64 Ki buckets (4 MiB, about 450,000 keys) and 256 MiB of log memory in 4 MiB pages.
+    fn default() -> Self {
+        Self {
+            table_size: 1 << 16,
+            log_memory_size: 256 << 20,
+            page_size_bits: 22,
+            mutable_fraction: 0.9,
+            hash_kind: None,
+            overflow_buckets: None,
+            recovery_threads: None,
+        }
+    }
+}
+
+/// What a configuration makes a process hold, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Frames of the hybrid log.
+    pub log_bytes: u64,
+    /// Index table.
+    pub table_bytes: u64,
+    /// Overflow buckets of the index.
+    pub overflow_bytes: u64,
+    /// Checksums of pages on the device.
+    pub checksum_cache_bytes: u64,
+    /// Buffers of device I/O.
+    pub io_bytes: u64,
+}
+
+impl MemoryPlan {
+    /// The sum. A process stays within 1.25 times this plus 64 MiB.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.log_bytes + self.table_bytes + self.overflow_bytes + self.checksum_cache_bytes + self.io_bytes
+    }
+}
+
+impl FasterKvConfig {
+    /// The default configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`table_size`](Self::table_size).
+    #[must_use]
+    pub fn with_table_size(mut self, buckets: u64) -> Self {
+        self.table_size = buckets;
+        self
+    }
+
+    /// Sets [`log_memory_size`](Self::log_memory_size).
+    #[must_use]
+    pub fn with_log_memory_size(mut self, bytes: u64) -> Self {
+        self.log_memory_size = bytes;
+        self
+    }
+
+    /// Sets [`page_size_bits`](Self::page_size_bits).
+    #[must_use]
+    pub fn with_page_size_bits(mut self, bits: u32) -> Self {
+        self.page_size_bits = bits;
+        self
+    }
+
+    /// Sets [`mutable_fraction`](Self::mutable_fraction).
+    #[must_use]
+    pub fn with_mutable_fraction(mut self, fraction: f64) -> Self {
+        self.mutable_fraction = fraction;
+        self
+    }
+
+    /// Sets [`hash_kind`](Self::hash_kind).
+    #[must_use]
+    pub fn with_hash_kind(mut self, kind: HashKind) -> Self {
+        self.hash_kind = Some(kind);
+        self
+    }
+
+    /// Checks everything that can be checked without a device.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration` with the key, its value and what would be right.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::InvalidConfiguration, message));
+        if !self.table_size.is_power_of_two() || self.table_size > TABLE_SIZE_MAX {
+            return refuse(format!(
+                "table_size is {}, it must be a power of two from 1 to {TABLE_SIZE_MAX} buckets",
+                self.table_size
+            ));
+        }
+        if self.recovery_threads == Some(0) {
+            return refuse("recovery_threads is 0, it must be at least 1".to_owned());
+        }
+        if self.log_memory_size < FRAMES_MIN << 16 {
+            return refuse(format!(
+                "log_memory_size is {} bytes, it must be at least {} bytes ({FRAMES_MIN} pages of 64 KiB)",
+                self.log_memory_size,
+                FRAMES_MIN << 16
+            ));
+        }
+        self.log_config().validate()
+    }
+
+    /// Overflow buckets that the index may use.
+    #[must_use]
+    pub fn overflow_budget(&self) -> u64 {
+        self.overflow_buckets.unwrap_or((self.table_size / 4).max(64))
+    }
+
+    /// The sizes of the hybrid log.
+    pub(crate) fn log_config(&self) -> HybridLogConfig {
+        let mut config = HybridLogConfig {
+            page_size_bits: self.page_size_bits,
+            memory_bytes: self.log_memory_size,
+            mutable_fraction: self.mutable_fraction,
+            checksum_cache_bytes: (self.log_memory_size / 64).max(64 << 10),
+        };
+        if (16..=25).contains(&self.page_size_bits) {
+            config.page_size_bits = config.page_size_bits_for(PAGES_WANTED);
+        }
+        config
+    }
+
+    /// What a store with this configuration makes a process hold.
+    #[must_use]
+    pub fn memory_plan(&self) -> MemoryPlan {
+        let log = self.log_config();
+        MemoryPlan {
+            log_bytes: log.memory_bytes,
+            table_bytes: self.table_size * BUCKET_BYTES,
+            overflow_bytes: self.overflow_budget() * BUCKET_BYTES,
+            checksum_cache_bytes: log.checksum_cache_bytes,
+            io_bytes: IO_BUFFER_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_with_key_value_and_range() {
+        FasterKvConfig::default().validate().unwrap();
+        for (config, text) in [
+            (FasterKvConfig::new().with_table_size(0), "table_size is 0"),
+            (FasterKvConfig::new().with_table_size(1000), "table_size is 1000"),
+            (FasterKvConfig::new().with_log_memory_size(1000), "log_memory_size is 1000"),
+            (FasterKvConfig::new().with_mutable_fraction(0.0), "mutable_fraction is 0"),
+            (FasterKvConfig::new().with_mutable_fraction(1.01), "mutable_fraction is 1.01"),
+            (FasterKvConfig::new().with_page_size_bits(9), "page_size_bits is 9"),
+            (FasterKvConfig { recovery_threads: Some(0), ..Default::default() }, "recovery_threads is 0"),
+        ] {
+            let error = config.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn pages_shrink_until_the_memory_holds_enough_of_them() {
+        let config = FasterKvConfig::new().with_log_memory_size(1 << 20);
+        config.validate().unwrap();
+        assert_eq!(config.log_config().page_size_bits, 16);
+        assert_eq!(FasterKvConfig::default().log_config().page_size_bits, 22);
+    }
+}

@@ -1,0 +1,360 @@
+//! The store: opening, sessions, durability, statistics.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use oxifaster_core::Address;
+use oxifaster_core::codec::{KeyCodec, PersistKey, PersistValue, ValueCodec};
+use oxifaster_core::epoch::LightEpoch;
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hash::HashKind;
+use oxifaster_core::hlog::{HybridLog, LogState, OpenedLog, OwnerFacts};
+use oxifaster_core::index::HashIndex;
+use oxifaster_core::sync::{Mutex, clock};
+use oxifaster_device::StorageDevice;
+
+use crate::asynchronous::AsyncSession;
+use crate::configuration::FasterKvConfig;
+use crate::operations::Core;
+use crate::pending::reactor::Reactor;
+use crate::recovery::{RecoveryProgress, RecoveryReport, rebuild};
+use crate::session::Session;
+use crate::statistics::{Registry, Statistics};
+
+/// A concurrent key-value store over a hybrid log on device `D`.
+///
+/// Share it in an [`Arc`] and give every thread a [`Session`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use oxifaster_device::NullDisk;
+/// use oxifaster_store::{FasterKv, FasterKvConfig};
+///
+/// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+/// let mut session = store.start_session()?;
+/// session.upsert(1, 10)?;
+/// session.rmw(1, |value| {
+///     *value += 1;
+///     true
+/// })?;
+/// assert_eq!(session.read(&1)?, Some(11));
+/// # Ok::<(), oxifaster_core::error::Error>(())
+/// ```
+///
+/// # Durability
+/// What was acknowledged before [`flush`](Self::flush) or [`close`](Self::close) returned `Ok` survives power loss. Drop
+/// closes, best effort: call `close` to learn of errors.
+pub struct FasterKv<K: PersistKey, V: PersistValue, D: StorageDevice> {
+    pub(crate) core: Arc<Core<K, V>>,
+    pub(crate) reactor: Mutex<Option<Arc<Reactor>>>,
+    device: Arc<D>,
+    config: FasterKvConfig,
+    report: RecoveryReport,
+}
+
+/// Builds a [`FasterKv`] step by step: configuration, recovery progress.
+pub struct FasterKvBuilder<K, V> {
+    config: FasterKvConfig,
+    progress: Option<Box<dyn Fn(RecoveryProgress) + Sync>>,
+    types: PhantomData<fn(K) -> V>,
+}
+
+impl<K, V> fmt::Debug for FasterKvBuilder<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FasterKvBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<K: PersistKey, V: PersistValue> FasterKvBuilder<K, V> {
+    /// Sets the configuration.
+    #[must_use]
+    pub fn config(mut self, config: FasterKvConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Calls `progress` after every page that recovery has read, from any of its threads.
+    #[must_use]
+    pub fn on_recovery_progress(mut self, progress: impl Fn(RecoveryProgress) + Sync + 'static) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// As [`FasterKv::open`].
+    pub fn open<D: StorageDevice>(self, device: D) -> Result<FasterKv<K, V, D>, Error> {
+        let nothing = |_: RecoveryProgress| {};
+        let progress = self.progress.as_deref().unwrap_or(&nothing);
+        FasterKv::open_with_progress(self.config, device, progress)
+    }
+}
+
+impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
+    /// Opens the store that `device` holds at its last consistent point, or creates an empty one.
+    ///
+    /// # Durability
+    /// A created store is durable (and empty) when this returns.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration`; `IncompatibleFormat` when the device holds something else, or a store of other types or of
+    /// another hash; `Corruption` when the log is damaged; the device's errors. Nothing is changed then.
+    pub fn open(config: FasterKvConfig, device: D) -> Result<Self, Error> {
+        Self::open_with_progress(config, device, &|_| {})
+    }
+
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// Where `open` returns an error.
+    #[must_use]
+    pub fn new(config: FasterKvConfig, device: D) -> Self {
+        match Self::open(config, device) {
+            Ok(store) => store,
+            Err(error) => panic!("opening the store: {error}"),
+        }
+    }
+
+    /// A builder with the default configuration.
+    #[must_use]
+    pub fn builder() -> FasterKvBuilder<K, V> {
+        FasterKvBuilder { config: FasterKvConfig::default(), progress: None, types: PhantomData }
+    }
+
+    fn open_with_progress(
+        config: FasterKvConfig,
+        device: D,
+        progress: &(dyn Fn(RecoveryProgress) + Sync),
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let started = clock::now();
+        let device = Arc::new(device);
+        let shared: Arc<dyn StorageDevice> = device.clone();
+        let mut owner = None;
+        let opened = HybridLog::open(&config.log_config(), shared, LightEpoch::new(), |recorded| {
+            let facts = decide_facts::<K, V>(&config, recorded)?;
+            owner = Some(facts);
+            Ok(facts)
+        })?;
+        let owner = owner.ok_or_else(|| Error::new(ErrorKind::Corruption, "the log has no owner facts"))?;
+        let hash = HashKind::from_number(owner.hash_kind).ok_or_else(|| unknown_hash(owner.hash_kind))?;
+        let table_size = config.table_size.max(1 << owner.table_bits);
+        let metadata = opened.log.metadata();
+        let report = RecoveryReport {
+            created: !opened.existed,
+            begin: metadata.begin,
+            consistent_tail: metadata.consistent_tail,
+            was_closed: metadata.clean,
+            damaged_metadata_slot: opened.damaged_slot,
+            table_raised_to: (table_size > config.table_size).then_some(table_size),
+            ..RecoveryReport::default()
+        };
+        let index = HashIndex::new(usize_of(table_size), usize_of(config.overflow_budget()))?;
+        let registry = Registry::default();
+        let core = Core { log: Arc::clone(&opened.log), index, hash, registry, types: PhantomData };
+        let report = Self::recover_into(&core, &config, report, &opened, progress)?;
+        let log = opened.start()?;
+        let facts = OwnerFacts { table_bits: bits_of(table_size), ..owner };
+        if facts != metadata.owner {
+            log.set_owner_facts(facts)?;
+        }
+        let report = RecoveryReport { duration: started.elapsed(), ..report };
+        tracing::info!(?report, "store opened");
+        Ok(Self { core: Arc::new(core), reactor: Mutex::new(None), device, config, report })
+    }
+
+    fn recover_into(
+        core: &Core<K, V>,
+        config: &FasterKvConfig,
+        report: RecoveryReport,
+        opened: &OpenedLog,
+        progress: &(dyn Fn(RecoveryProgress) + Sync),
+    ) -> Result<RecoveryReport, Error> {
+        if !opened.existed {
+            return Ok(report);
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = config.recovery_threads.unwrap_or_else(|| cores.min(8));
+        let mut report = rebuild(core, threads, report, progress)?;
+        if !report.was_closed {
+            report.pages_behind = opened.log.count_pages_behind()?;
+        }
+        Ok(report)
+    }
+
+    /// Starts a session: a handle for operations, to be used by one thread at a time.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn start_session(self: &Arc<Self>) -> Result<Session<K, V, D>, Error> {
+        Session::start(Arc::clone(self))
+    }
+
+    /// Starts a session whose operations are futures.
+    ///
+    /// # Errors
+    /// `Closed`; `Io` when no thread can be started for device reads.
+    pub fn start_async_session(self: &Arc<Self>) -> Result<AsyncSession<K, V, D>, Error> {
+        AsyncSession::start(Arc::clone(self))
+    }
+
+    /// The reactor, started when first needed.
+    pub(crate) fn reactor(&self) -> Result<Arc<Reactor>, Error> {
+        let mut reactor = self.reactor.lock();
+        if let Some(reactor) = &*reactor {
+            return Ok(Arc::clone(reactor));
+        }
+        if self.core.log.state() == LogState::Closed {
+            return Err(self.core.log.state_error());
+        }
+        let started = Arc::new(Reactor::start(&self.core.log)?);
+        *reactor = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    /// Makes every operation acknowledged before the call durable; returns the new consistent tail.
+    ///
+    /// # Durability
+    /// When this returns `Ok`, all of them survive power loss. On an error the last consistent point stands.
+    ///
+    /// # Errors
+    /// The device's error; `Poisoned` after a failed sync; `Closed`.
+    pub fn flush(&self) -> Result<Address, Error> {
+        self.core.log.flush()
+    }
+
+    /// Flushes and closes; later calls return `Closed` errors. Sessions may live on, but can't do anything. Closing
+    /// twice is fine.
+    ///
+    /// # Durability
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush); the store is closed in any case.
+    pub fn close(&self) -> Result<(), Error> {
+        let closed = self.core.log.close();
+        let reactor = self.reactor.lock().take();
+        drop(reactor);
+        closed
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// The configuration that the store was opened with.
+    #[must_use]
+    pub fn config(&self) -> &FasterKvConfig {
+        &self.config
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// Statistics since the store was opened.
+    #[must_use]
+    pub fn stats(&self) -> Statistics {
+        let mut statistics = self.core.registry.sum();
+        let io = self.core.log.io();
+        let ring = self.core.log.ring();
+        statistics.device_writes = io.writes;
+        statistics.device_write_bytes = io.bytes_written;
+        statistics.device_syncs = io.syncs;
+        statistics.pages_evicted = io.pages_evicted;
+        let (begin, head, tail) =
+            (ring.begin().byte_offset(), ring.head().byte_offset(), ring.tail().byte_offset());
+        statistics.log_bytes = tail.saturating_sub(begin);
+        statistics.log_bytes_in_memory = tail.saturating_sub(head.max(begin));
+        statistics.index_buckets = self.core.index.buckets();
+        statistics.index_overflow_buckets = self.core.index.overflow_buckets_used();
+        statistics
+    }
+
+    /// The same as [`stats`](Self::stats), under the name of the earlier ports.
+    #[must_use]
+    pub fn stats_snapshot(&self) -> Statistics {
+        self.stats()
+    }
+
+    /// The hybrid log below, for inspection.
+    #[must_use]
+    pub fn log(&self) -> &HybridLog {
+        &self.core.log
+    }
+}
+
+impl<K: PersistKey, V: PersistValue, D: StorageDevice> Drop for FasterKv<K, V, D> {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the store on drop failed: call close() to handle this");
+        }
+    }
+}
+
+impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for FasterKv<K, V, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FasterKv")
+            .field("device", &self.device)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn bits_of(table_size: u64) -> u8 {
+    u8::try_from(table_size.trailing_zeros()).unwrap_or(u8::MAX)
+}
+
+/// The facts of a new store, or those recorded, if this configuration and these types agree with them.
+fn decide_facts<K: PersistKey, V: PersistValue>(
+    config: &FasterKvConfig,
+    recorded: Option<OwnerFacts>,
+) -> Result<OwnerFacts, Error> {
+    let (key_codec, value_codec) = (K::Codec::NUMBER, V::Codec::NUMBER);
+    let Some(recorded) = recorded else {
+        let hash_kind = config.hash_kind.unwrap_or_default().number();
+        return Ok(OwnerFacts { hash_kind, table_bits: bits_of(config.table_size), key_codec, value_codec });
+    };
+    let refuse = |what: &str, recorded: u32, asked: u32| {
+        Err(Error::new(
+            ErrorKind::IncompatibleFormat,
+            format!(
+                "the store was created with {what} codec {recorded:#x} and is opened with {asked:#x}: open it with the \
+                 types it was created with"
+            ),
+        ))
+    };
+    if recorded.key_codec != key_codec {
+        return refuse("key", recorded.key_codec, key_codec);
+    }
+    if recorded.value_codec != value_codec {
+        return refuse("value", recorded.value_codec, value_codec);
+    }
+    match (HashKind::from_number(recorded.hash_kind), config.hash_kind) {
+        (None, _) => Err(unknown_hash(recorded.hash_kind)),
+        (Some(kind), Some(asked)) if kind != asked => Err(Error::new(
+            ErrorKind::IncompatibleFormat,
+            format!(
+                "the store was created with hash {kind:?} and is opened with {asked:?}: leave hash_kind unset"
+            ),
+        )),
+        _ => Ok(recorded),
+    }
+}
+
+fn unknown_hash(number: u8) -> Error {
+    Error::new(
+        ErrorKind::IncompatibleFormat,
+        format!("the store uses hash number {number}, which is not known here"),
+    )
+}

@@ -1,0 +1,297 @@
+//! Conditional operations: what they write depends on what they read.
+//!
+//! `rmw`, `remove`, `insert_if_absent`, `compare_exchange` and `fetch_add` are one engine with different decisions. The
+//! decision runs on a private copy, outside of latch and seal, possibly more than once; exactly one of its runs takes
+//! effect. It runs before anything is taken or changed, so a panic in it changes nothing.
+
+use oxifaster_core::Address;
+use std::marker::PhantomData;
+
+use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec, word_of};
+use oxifaster_core::epoch::EpochGuard;
+use oxifaster_core::error::Error;
+use oxifaster_core::index::IndexSlot;
+use oxifaster_core::record::RecordRef;
+use oxifaster_core::sync::canary;
+
+use super::core::NewValue;
+use super::{Context, Core, Key, Located, Obstacle, Operation, Step};
+
+/// What a read-modify-write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RmwOutcome {
+    /// The key was absent and has been inserted.
+    Created,
+    /// The value has been changed.
+    Updated,
+    /// The closure returned `false`: nothing has been changed or inserted.
+    Unchanged,
+}
+
+/// What to do about the value that was read.
+#[derive(Debug)]
+pub(crate) enum Decision<'v, V> {
+    /// Nothing.
+    Keep,
+    /// Make this the value.
+    Put(V),
+    /// Make the value with these bytes the value.
+    PutBytes(&'v [u8]),
+    /// Remove the key, whatever its value. Only for decisions that always say so.
+    Delete,
+}
+
+/// A conditional operation. `decide` gets the current value, `None` for an absent key, and returns what to do and the
+/// operation's result in case this run takes effect.
+pub(crate) struct Conditional<'k, 'v, F> {
+    pub(crate) key: Key<'k>,
+    pub(crate) decide: F,
+    /// The mutable word record that this operation has sealed to remove it.
+    sealed: Option<Address>,
+    lent: PhantomData<&'v [u8]>,
+}
+
+/// Rounds of a compare-exchange loop before the guard is left and the key looked up again.
+const ROUNDS_MAX: u32 = 64;
+
+impl<'k, F> Conditional<'k, '_, F> {
+    pub(crate) fn new(key: Key<'k>, decide: F) -> Self {
+        Self { key, decide, sealed: None, lent: PhantomData }
+    }
+}
+
+/// One attempt's surroundings, so that its parts stay small.
+struct Attempt<'a, 'c, K, V> {
+    core: &'a Core<K, V>,
+    guard: &'a EpochGuard<'a>,
+    slot: IndexSlot<'a>,
+    context: &'a mut Context<'c>,
+}
+
+impl<'v, K, V, F, T> Operation<K, V> for Conditional<'_, 'v, F>
+where
+    K: PersistKey,
+    V: PersistValue,
+    F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+{
+    type Output = T;
+
+    fn key(&self) -> Key<'_> {
+        self.key
+    }
+
+    #[inline]
+    fn attempt(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Step<T>, Error> {
+        let region = core.enter_update()?;
+        let slot = core.index.find_or_create(self.key.hash);
+        let located = core.locate(guard, self.key, slot.address(), region.head);
+        let mut attempt = Attempt { core, guard, slot, context };
+        match located {
+            Located::Absent => self.append_decision(&mut attempt, None),
+            Located::Memory(_, record) if record.info().is_tombstone() => {
+                self.append_decision(&mut attempt, None)
+            }
+            Located::Memory(address, record) if address >= region.read_only => {
+                if V::Codec::IS_WORD {
+                    self.update_word(&mut attempt, address, record)
+                } else {
+                    self.update_latched(&mut attempt, record)
+                }
+            }
+            Located::Memory(address, _)
+                if address >= core.log.ring().safe_read_only()
+                    && !canary::armed("rmw_copies_fuzzy_record") =>
+            {
+                Ok(Step::Blocked(Obstacle::Fuzzy(address)))
+            }
+            Located::Memory(_, record) => match current_value::<K, V>(&mut attempt, record)? {
+                Some((value, _)) => self.append_decision(&mut attempt, Some(value)),
+                None => Ok(Step::Blocked(Obstacle::Contended)),
+            },
+            Located::Below(address) => match attempt.context.cold {
+                // The walk left memory where the search began: nothing newer lies above.
+                Some(found) if found.from == address || canary::armed("accept_stale_cold_result") => {
+                    let value = match &found.record {
+                        Some(record) if !record.tombstone => Some(V::Codec::decode(&record.value)?),
+                        _ => None,
+                    };
+                    self.append_decision(&mut attempt, value)
+                }
+                _ => Ok(Step::Blocked(Obstacle::Cold(address))),
+            },
+        }
+    }
+}
+
+/// A validated copy of a record's value and the sequence it was copied at; `None` if writers were in the way.
+fn current_value<K: PersistKey, V: PersistValue>(
+    attempt: &mut Attempt<'_, '_, K, V>,
+    record: RecordRef<'_>,
+) -> Result<Option<(V, u64)>, Error> {
+    if let Some(word) = record.load_word_value() {
+        return Ok(Some((V::Codec::from_word(word)?, 0)));
+    }
+    match record.read_value(attempt.context.scratch) {
+        Some(snapshot) => Ok(Some((V::Codec::decode(attempt.context.scratch.bytes())?, snapshot.sequence))),
+        None => Ok(None),
+    }
+}
+
+impl<'v, F> Conditional<'_, 'v, F> {
+    /// Decides about a value that nobody can change without publishing a record, and publishes the decision.
+    fn append_decision<K, V, T>(
+        &mut self,
+        attempt: &mut Attempt<'_, '_, K, V>,
+        current: Option<V>,
+    ) -> Result<Step<T>, Error>
+    where
+        K: PersistKey,
+        V: PersistValue,
+        F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+    {
+        let existed = current.is_some();
+        let (decision, result) = (self.decide)(current)?;
+        let Attempt { core, guard, slot, context } = attempt;
+        let step = match decision {
+            Decision::Keep => return Ok(Step::Done(result)),
+            Decision::Delete if !existed => return Ok(Step::Done(result)),
+            Decision::Delete => core.append(guard, slot, self.key, NewValue::Tombstone, context)?,
+            Decision::Put(value) => {
+                let encoded = V::Codec::encode(&value)?;
+                core.append(guard, slot, self.key, NewValue::Bytes(encoded.as_ref()), context)?
+            }
+            Decision::PutBytes(bytes) => {
+                core.append(guard, slot, self.key, NewValue::Bytes(bytes), context)?
+            }
+        };
+        Ok(match step {
+            Step::Done(()) => Step::Done(result),
+            Step::Blocked(obstacle) => Step::Blocked(obstacle),
+        })
+    }
+
+    /// Changes a mutable word record by compare-exchange.
+    fn update_word<K, V, T>(
+        &mut self,
+        attempt: &mut Attempt<'_, '_, K, V>,
+        address: Address,
+        record: RecordRef<'_>,
+    ) -> Result<Step<T>, Error>
+    where
+        K: PersistKey,
+        V: PersistValue,
+        F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+    {
+        let sealed_by_us = self.sealed == Some(address);
+        if record.info().is_sealed() && !sealed_by_us {
+            return Ok(Step::Blocked(Obstacle::Contended));
+        }
+        for _ in 0..ROUNDS_MAX {
+            let Some(word) = record.load_word_value() else { break };
+            let (decision, result) = (self.decide)(Some(V::Codec::from_word(word)?))?;
+            let new = match decision {
+                Decision::Keep => return Ok(Step::Done(result)),
+                Decision::Put(value) => Some(V::Codec::to_word(&value)?),
+                Decision::PutBytes(bytes) => Some(word_of(bytes)),
+                Decision::Delete => None,
+            };
+            match new {
+                Some(new) => {
+                    let stored = if canary::armed("rmw_stores_blindly") {
+                        record.store_word(new);
+                        true
+                    } else {
+                        record.compare_exchange_word(word, new).is_ok()
+                    };
+                    if stored {
+                        attempt.context.counters.in_place.add(1);
+                        return Ok(Step::Done(result));
+                    }
+                }
+                None if sealed_by_us => {
+                    record.set_tombstone_sealed();
+                    attempt.context.counters.in_place.add(1);
+                    return Ok(Step::Done(result));
+                }
+                None => {
+                    if record.try_seal_word() {
+                        self.sealed = Some(address);
+                        return Ok(Step::Blocked(Obstacle::Guards));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(Step::Blocked(Obstacle::Contended))
+    }
+
+    /// Changes a mutable fixed or varlen record under its latch, or supersedes it if the new value does not fit.
+    fn update_latched<K, V, T>(
+        &mut self,
+        attempt: &mut Attempt<'_, '_, K, V>,
+        record: RecordRef<'_>,
+    ) -> Result<Step<T>, Error>
+    where
+        K: PersistKey,
+        V: PersistValue,
+        F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+    {
+        let contended = Ok(Step::Blocked(Obstacle::Contended));
+        let Some((value, sequence)) = current_value::<K, V>(attempt, record)? else { return contended };
+        let (decision, result) = (self.decide)(Some(value))?;
+        let new;
+        let encoded;
+        let bytes = match decision {
+            Decision::Keep => return Ok(Step::Done(result)),
+            Decision::Put(value) => {
+                new = value;
+                encoded = V::Codec::encode(&new)?;
+                Some(encoded.as_ref())
+            }
+            Decision::PutBytes(bytes) => Some(bytes),
+            Decision::Delete => None,
+        };
+        // Space comes before the latch: under the latch nothing waits and nothing fails.
+        let mut prepared = None;
+        if let Some(bytes) = bytes
+            && !record.fits(bytes.len())
+        {
+            match attempt.core.prepare(attempt.guard, &attempt.slot, self.key, NewValue::Bytes(bytes))? {
+                Step::Done(record) => prepared = Some(record),
+                Step::Blocked(obstacle) => return Ok(Step::Blocked(obstacle)),
+            }
+        }
+        let latched = match record.try_latch() {
+            Ok(latched)
+                if latched.value_unchanged_since(sequence) || canary::armed("skip_sequence_check") =>
+            {
+                latched
+            }
+            _ => {
+                if let Some(((_, new_record), _)) = prepared {
+                    new_record.mark_invalid();
+                }
+                return contended;
+            }
+        };
+        match (prepared, bytes) {
+            (Some((new_record, size)), _) => {
+                let step = attempt.core.publish(&mut attempt.slot, new_record, size, attempt.context);
+                if let Step::Blocked(obstacle) = step {
+                    return Ok(Step::Blocked(obstacle));
+                }
+                latched.seal();
+                return Ok(Step::Done(result));
+            }
+            (None, Some(bytes)) => latched.write_value(bytes),
+            (None, None) => latched.set_tombstone(),
+        }
+        attempt.context.counters.in_place.add(1);
+        Ok(Step::Done(result))
+    }
+}

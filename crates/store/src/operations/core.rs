@@ -1,0 +1,199 @@
+//! The store's inside: log, index, layout; and the walk along a chain in memory.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use oxifaster_core::Address;
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::epoch::EpochGuard;
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hash::HashKind;
+use oxifaster_core::hlog::{HybridLog, LogState};
+use oxifaster_core::index::{HashIndex, IndexSlot};
+use oxifaster_core::record::{RecordFlags, RecordLayout, RecordRef};
+
+use super::{Context, Key, Obstacle, Step};
+use crate::statistics::Registry;
+
+/// Log, index and what the types fix.
+#[derive(Debug)]
+pub(crate) struct Core<K, V> {
+    pub(crate) log: Arc<HybridLog>,
+    pub(crate) index: HashIndex,
+    pub(crate) hash: HashKind,
+    pub(crate) registry: Registry,
+    pub(crate) types: PhantomData<fn(K) -> V>,
+}
+
+/// The region borders as one attempt sees them: loaded after its guard was entered, valid until it leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region {
+    pub(crate) head: Address,
+    pub(crate) read_only: Address,
+}
+
+/// Where a walk along a chain ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Located<'g> {
+    /// At the newest record of the key.
+    Memory(Address, RecordRef<'g>),
+    /// At the first address that the walk was not to look at.
+    Below(Address),
+    /// At the end of the chain.
+    Absent,
+}
+
+impl<K: PersistKey, V: PersistValue> Core<K, V> {
+    /// How records of these types are laid out.
+    pub(crate) const LAYOUT: RecordLayout = RecordLayout::of::<K, V>();
+
+    /// The borders for one attempt; refuses when the store is not open for updates.
+    #[inline]
+    pub(crate) fn enter_update(&self) -> Result<Region, Error> {
+        if self.log.state() != LogState::Open {
+            return Err(self.log.state_error());
+        }
+        Ok(self.region())
+    }
+
+    /// The borders for one attempt; refuses when the store is closed.
+    #[inline]
+    pub(crate) fn enter_read(&self) -> Result<Region, Error> {
+        if self.log.state() == LogState::Closed {
+            return Err(self.log.state_error());
+        }
+        Ok(self.region())
+    }
+
+    #[inline]
+    fn region(&self) -> Region {
+        // Read-only first: both only rise, and a head that is newer than the read-only address is harmless, since
+        // everything below head is below read-only too.
+        let read_only = self.log.ring().read_only();
+        Region { read_only, head: self.log.ring().head() }
+    }
+
+    /// The record at an address in memory.
+    #[inline]
+    pub(crate) fn record<'g>(&'g self, guard: &'g EpochGuard<'_>, address: Address) -> RecordRef<'g> {
+        RecordRef::new(self.log.ring().words(guard, address), Self::LAYOUT)
+    }
+
+    /// Walks a chain from `from` down to, and including, `lowest`, which is not below `head`.
+    #[inline]
+    pub(crate) fn locate<'g>(
+        &'g self,
+        guard: &'g EpochGuard<'_>,
+        key: Key<'_>,
+        from: Address,
+        lowest: Address,
+    ) -> Located<'g> {
+        let mut address = from;
+        while address >= lowest && !address.is_null() {
+            let record = self.record(guard, address);
+            if record.key_equals(key.bytes) {
+                return Located::Memory(address, record);
+            }
+            address = record.info().previous();
+        }
+        if address.is_null() || address < self.log.ring().begin() {
+            return Located::Absent;
+        }
+        Located::Below(address)
+    }
+
+    /// Appends a record and publishes it in place of what `slot` held at its look-up.
+    #[inline]
+    pub(crate) fn append(
+        &self,
+        guard: &EpochGuard<'_>,
+        slot: &mut IndexSlot<'_>,
+        key: Key<'_>,
+        value: NewValue<'_>,
+        context: &Context<'_>,
+    ) -> Result<Step<()>, Error> {
+        let (prepared, size) = match self.prepare(guard, slot, key, value)? {
+            Step::Done(prepared) => prepared,
+            Step::Blocked(obstacle) => return Ok(Step::Blocked(obstacle)),
+        };
+        Ok(self.publish(slot, prepared, size, context))
+    }
+
+    /// Writes a record at the tail that nobody can see yet.
+    #[inline]
+    pub(crate) fn prepare<'g>(
+        &'g self,
+        guard: &'g EpochGuard<'_>,
+        slot: &IndexSlot<'_>,
+        key: Key<'_>,
+        value: NewValue<'_>,
+    ) -> Result<Step<((Address, RecordRef<'g>), u64)>, Error> {
+        let value_bytes = match value {
+            NewValue::Bytes(bytes) => bytes,
+            NewValue::Tombstone => &[],
+        };
+        let size = self.record_words(key.bytes.len(), value_bytes.len())?;
+        let Ok(address) = self.log.allocate(guard, size) else {
+            return Ok(Step::Blocked(Obstacle::Room(size)));
+        };
+        let words = self.log.ring().words(guard, address);
+        let words = words.get(..usize::try_from(size).unwrap_or(usize::MAX)).unwrap_or(words);
+        let record = RecordRef::new(words, Self::LAYOUT);
+        let flags = match value {
+            NewValue::Bytes(_) => RecordFlags::NONE,
+            NewValue::Tombstone => RecordFlags::TOMBSTONE,
+        };
+        record.write_new(slot.address(), key.bytes, value_bytes, flags);
+        Ok(Step::Done(((address, record), size)))
+    }
+
+    /// Publishes a prepared record, or marks it invalid if another record of the chain was faster.
+    #[inline]
+    pub(crate) fn publish(
+        &self,
+        slot: &mut IndexSlot<'_>,
+        (address, record): (Address, RecordRef<'_>),
+        size: u64,
+        context: &Context<'_>,
+    ) -> Step<()> {
+        // Release, in the slot: whoever finds the address sees the record's words.
+        if slot.compare_exchange(address).is_ok() {
+            context.counters.appended.add(1);
+            context.counters.appended_words.add(size);
+            Step::Done(())
+        } else {
+            record.mark_invalid();
+            context.counters.lost_races.add(1);
+            Step::Blocked(Obstacle::Contended)
+        }
+    }
+
+    /// Size of a record; refuses one that does not fit into a page.
+    #[inline]
+    pub(crate) fn record_words(&self, key_bytes: usize, value_bytes: usize) -> Result<u64, Error> {
+        let max = self.log.layout().record_words_max();
+        match Self::LAYOUT.size_words(key_bytes, value_bytes) {
+            Some(size) if size <= max => Ok(size),
+            _ => Err(too_large(key_bytes, value_bytes, max)),
+        }
+    }
+}
+
+/// The value of a record to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NewValue<'v> {
+    Bytes(&'v [u8]),
+    Tombstone,
+}
+
+#[cold]
+fn too_large(key_bytes: usize, value_bytes: usize, max_words: u64) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!(
+            "a record with a key of {key_bytes} bytes and a value of {value_bytes} bytes does not fit into a page: the \
+             largest record takes {} bytes with its header; create the store with larger pages (page_size_bits)",
+            max_words * 8
+        ),
+    )
+}

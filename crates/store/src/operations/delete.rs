@@ -1,0 +1,46 @@
+//! Delete: a tombstone in place or at the tail. Never reads the device.
+
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::epoch::EpochGuard;
+use oxifaster_core::error::Error;
+
+use super::core::NewValue;
+use super::{Context, Core, Key, Located, Obstacle, Operation, Region, Step};
+
+/// A blind delete.
+pub(crate) struct Delete<'k> {
+    pub(crate) key: Key<'k>,
+}
+
+impl<K: PersistKey, V: PersistValue> Operation<K, V> for Delete<'_> {
+    type Output = ();
+
+    fn key(&self) -> Key<'_> {
+        self.key
+    }
+
+    #[inline]
+    fn attempt(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Step<()>, Error> {
+        let Region { head, read_only } = core.enter_update()?;
+        let Some(mut slot) = core.index.find(self.key.hash) else { return Ok(Step::Done(())) };
+        match core.locate(guard, self.key, slot.address(), head) {
+            Located::Absent => Ok(Step::Done(())),
+            Located::Memory(_, record) if record.info().is_tombstone() => Ok(Step::Done(())),
+            Located::Memory(address, record) if address >= read_only => {
+                if !record.try_set_tombstone() {
+                    return Ok(Step::Blocked(Obstacle::Contended));
+                }
+                context.counters.in_place.add(1);
+                Ok(Step::Done(()))
+            }
+            Located::Memory(..) | Located::Below(_) => {
+                core.append(guard, &mut slot, self.key, NewValue::Tombstone, context)
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The blocking driver: attempt, remove the obstacle, attempt again.
+
+use std::sync::Arc;
+
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::epoch::Participant;
+use oxifaster_core::error::Error;
+use oxifaster_core::hlog::{HybridLog, backoff};
+use oxifaster_core::record::WordBuffer;
+
+use super::{Context, Core, Obstacle, Operation, Step};
+use crate::pending::{ColdFound, ColdSearch, blocking};
+use crate::statistics::SessionCounters;
+
+/// Runs an operation to its end on the calling thread.
+///
+/// # Errors
+/// The operation's; the device's.
+#[inline]
+pub(crate) fn drive<K, V, O>(
+    core: &Core<K, V>,
+    participant: &mut Participant,
+    scratch: &mut WordBuffer,
+    counters: &SessionCounters,
+    operation: &mut O,
+) -> Result<O::Output, Error>
+where
+    K: PersistKey,
+    V: PersistValue,
+    O: Operation<K, V>,
+{
+    let first = {
+        let guard = participant.enter();
+        operation.attempt(core, &guard, &mut Context { scratch, counters, cold: None })?
+    };
+    match first {
+        Step::Done(output) => Ok(output),
+        Step::Blocked(obstacle) => drive_on(core, participant, scratch, counters, operation, obstacle),
+    }
+}
+
+/// The rest of [`drive`], out of line: most operations never come here.
+#[cold]
+#[inline(never)]
+fn drive_on<K, V, O>(
+    core: &Core<K, V>,
+    participant: &mut Participant,
+    scratch: &mut WordBuffer,
+    counters: &SessionCounters,
+    operation: &mut O,
+    mut obstacle: Obstacle,
+) -> Result<O::Output, Error>
+where
+    K: PersistKey,
+    V: PersistValue,
+    O: Operation<K, V>,
+{
+    let mut cold: Option<ColdFound> = None;
+    let mut rounds = 0;
+    loop {
+        match obstacle {
+            Obstacle::Cold(from) => {
+                if cold.is_none() {
+                    counters.pending.add(1);
+                }
+                let key = operation.key().bytes.into();
+                let mut search = ColdSearch::new(from, key, Core::<K, V>::LAYOUT, cold.take());
+                cold = Some(blocking::run(&core.log, &mut search)?);
+                count_reads(counters, &search);
+            }
+            other => remove_obstacle(&core.log, other, &mut rounds)?,
+        }
+        let guard = participant.enter();
+        let mut context = Context { scratch, counters, cold: cold.as_ref() };
+        match operation.attempt(core, &guard, &mut context)? {
+            Step::Done(output) => return Ok(output),
+            Step::Blocked(next) => obstacle = next,
+        }
+    }
+}
+
+/// Adds a finished search's device reads to a session's counters.
+pub(crate) fn count_reads(counters: &SessionCounters, search: &ColdSearch) {
+    let (reads, bytes) = search.device_reads();
+    counters.device_reads.add(reads);
+    counters.device_read_bytes.add(bytes);
+}
+
+/// Removes an obstacle other than a cold record by waiting. The caller holds no guard.
+///
+/// # Errors
+/// Errors of [`HybridLog::make_room`].
+pub(crate) fn remove_obstacle(
+    log: &Arc<HybridLog>,
+    obstacle: Obstacle,
+    rounds: &mut u32,
+) -> Result<(), Error> {
+    match obstacle {
+        Obstacle::Room(words) => log.make_room(words),
+        Obstacle::Fuzzy(address) => {
+            log.leave_fuzzy_region(address);
+            Ok(())
+        }
+        Obstacle::Contended | Obstacle::Cold(_) => {
+            backoff(rounds);
+            Ok(())
+        }
+        Obstacle::Guards => {
+            log.drain_guards();
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Read: the newest value of a key, wherever it is.
+
+use std::marker::PhantomData;
+
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::epoch::EpochGuard;
+use oxifaster_core::error::Error;
+use oxifaster_core::sync::canary;
+
+use super::{Context, Core, Key, Located, Obstacle, Operation, Step};
+
+/// A read. `sink` turns the value's bytes into the result, so that copies are made only where they are wanted.
+pub(crate) struct Read<'k, F> {
+    pub(crate) key: Key<'k>,
+    pub(crate) sink: F,
+}
+
+/// Where a read's value comes from.
+pub(crate) enum Found<'v, V> {
+    /// A word value.
+    Word(u64, PhantomData<V>),
+    /// A validated copy, or an immutable record's bytes.
+    Bytes(&'v [u8]),
+}
+
+impl<K, V, F, T> Operation<K, V> for Read<'_, F>
+where
+    K: PersistKey,
+    V: PersistValue,
+    F: FnMut(Found<'_, V>) -> Result<T, Error>,
+{
+    type Output = Option<T>;
+
+    fn key(&self) -> Key<'_> {
+        self.key
+    }
+
+    #[inline]
+    fn attempt(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Step<Option<T>>, Error> {
+        let region = core.enter_read()?;
+        let Some(slot) = core.index.find(self.key.hash) else { return Ok(Step::Done(None)) };
+        match core.locate(guard, self.key, slot.address(), region.head) {
+            Located::Absent => Ok(Step::Done(None)),
+            Located::Memory(_, record) => {
+                if record.info().is_tombstone() {
+                    return Ok(Step::Done(None));
+                }
+                if let Some(word) = record.load_word_value() {
+                    return Ok(Step::Done(Some((self.sink)(Found::Word(word, PhantomData))?)));
+                }
+                match record.read_value(context.scratch) {
+                    Some(_) => Ok(Step::Done(Some((self.sink)(Found::Bytes(context.scratch.bytes()))?))),
+                    None => Ok(Step::Blocked(Obstacle::Contended)),
+                }
+            }
+            Located::Below(address) => match context.cold {
+                // What a search found was the newest record at the time of the walk before it: this read's moment.
+                Some(found) => match &found.record {
+                    Some(record) if !record.tombstone || canary::armed("read_cold_tombstone") => {
+                        Ok(Step::Done(Some((self.sink)(Found::Bytes(&record.value))?)))
+                    }
+                    _ => Ok(Step::Done(None)),
+                },
+                None => Ok(Step::Blocked(Obstacle::Cold(address))),
+            },
+        }
+    }
+}

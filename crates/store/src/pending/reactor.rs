@@ -1,0 +1,242 @@
+//! The reactor: a thread that owns a device queue and performs searches for pending and asynchronous operations.
+//!
+//! Queues belong to threads (device contract), and those operations outlive the calls that start them: so they hand
+//! their searches to this thread and get them back, finished, by a callback. Whoever loses interest loses nothing else:
+//! the search finishes here and its result is dropped.
+//!
+//! A second thread, started when first needed, waits for room in the log on behalf of asynchronous updates.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hlog::HybridLog;
+use oxifaster_core::sync::thread::{self, JoinHandle};
+use oxifaster_core::sync::{Condvar, Mutex};
+use oxifaster_device::{Completion, IoQueue, QueueOptions, Wait};
+
+use super::cold_search::{ColdFound, ColdSearch, SearchStep};
+
+type SearchReply = Box<dyn FnOnce(ColdSearch, Result<ColdFound, Error>) + Send>;
+type RoomReply = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// A list that one thread waits for and others append to.
+struct Mailbox<T> {
+    state: Mutex<(Vec<T>, bool)>,
+    arrived: Condvar,
+}
+
+impl<T> Mailbox<T> {
+    fn new() -> Self {
+        Self { state: Mutex::new((Vec::new(), false)), arrived: Condvar::new() }
+    }
+
+    /// Gives the job back when the mailbox is closed.
+    fn post(&self, job: T) -> Result<(), T> {
+        let mut state = self.state.lock();
+        if state.1 {
+            return Err(job);
+        }
+        state.0.push(job);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes what is there; with `wait`, waits for something. `None`: closed, and nothing is left.
+    fn take(&self, wait: bool) -> Option<Vec<T>> {
+        let mut state = self.state.lock();
+        while wait && state.0.is_empty() && !state.1 {
+            state = self.arrived.wait(state);
+        }
+        if state.0.is_empty() && state.1 {
+            return None;
+        }
+        Some(std::mem::take(&mut state.0))
+    }
+
+    fn close(&self) {
+        self.state.lock().1 = true;
+        self.arrived.notify_all();
+    }
+}
+
+/// The reactor's handle. Dropping it finishes what is under way and joins the threads.
+pub(crate) struct Reactor {
+    log: Arc<HybridLog>,
+    searches: Arc<Mailbox<(ColdSearch, SearchReply)>>,
+    rooms: Arc<Mailbox<(u64, RoomReply)>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reactor")
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store was closed")
+}
+
+fn cannot_start(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, "starting a thread for device reads").with_source(error)
+}
+
+impl Reactor {
+    /// Starts the thread for searches.
+    pub(crate) fn start(log: &Arc<HybridLog>) -> Result<Self, Error> {
+        let searches = Arc::new(Mailbox::new());
+        let (inbox, own_log) = (Arc::clone(&searches), Arc::clone(log));
+        let handle = thread::spawn("oxi-reactor", move || run(&own_log, &inbox)).map_err(cannot_start)?;
+        Ok(Self {
+            log: Arc::clone(log),
+            searches,
+            rooms: Arc::new(Mailbox::new()),
+            threads: Mutex::new(vec![handle]),
+        })
+    }
+
+    /// Performs a search; `reply` gets it back, finished, on the reactor's thread.
+    pub(crate) fn search(
+        &self,
+        search: ColdSearch,
+        reply: impl FnOnce(ColdSearch, Result<ColdFound, Error>) + Send + 'static,
+    ) {
+        if let Err((search, reply)) = self.searches.post((search, Box::new(reply))) {
+            reply(search, Err(closed()));
+        }
+    }
+
+    /// Makes room for a record of `words` words; `reply` is called when there is, on another thread.
+    pub(crate) fn make_room(&self, words: u64, reply: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        if let Err((_, reply)) = self.rooms.post((words, Box::new(reply))) {
+            reply(Err(closed()));
+            return;
+        }
+        let mut threads = self.threads.lock();
+        if threads.len() < 2 {
+            let (inbox, log) = (Arc::clone(&self.rooms), Arc::clone(&self.log));
+            let body = move || {
+                while let Some(jobs) = inbox.take(true) {
+                    for (words, reply) in jobs {
+                        reply(log.make_room(words));
+                    }
+                }
+            };
+            match thread::spawn("oxi-room", body) {
+                Ok(handle) => threads.push(handle),
+                Err(error) => {
+                    let error = cannot_start(error);
+                    for (_, reply) in self.rooms.take(false).unwrap_or_default() {
+                        reply(Err(error.duplicate()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.searches.close();
+        self.rooms.close();
+        let current = std::thread::current().id();
+        for handle in self.threads.lock().drain(..) {
+            // A callback on one of these threads may hold the last reference to its session, and so to the store.
+            if handle.thread().id() != current && handle.join().is_err() {
+                tracing::error!("a reactor thread panicked");
+            }
+        }
+    }
+}
+
+/// Searches under way, by number.
+struct Running<'a> {
+    log: &'a HybridLog,
+    searches: HashMap<u64, (ColdSearch, SearchReply)>,
+    next: u64,
+}
+
+fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>) {
+    let mut queue = match log.device().open_queue(QueueOptions::default()) {
+        Ok(queue) => queue,
+        Err(error) => {
+            let error = Error::from(error);
+            while let Some(jobs) = inbox.take(true) {
+                jobs.into_iter().for_each(|(search, reply)| reply(search, Err(error.duplicate())));
+            }
+            return;
+        }
+    };
+    let mut running = Running { log, searches: HashMap::new(), next: 0 };
+    let mut completions = Vec::new();
+    while let Some(jobs) = inbox.take(queue.in_flight() == 0).or_else(|| {
+        // Closed: finish what is under way.
+        (queue.in_flight() > 0).then(Vec::new)
+    }) {
+        for (search, reply) in jobs {
+            let number = running.next;
+            running.next += 1;
+            running.advance(number, search, reply, queue.as_mut());
+        }
+        if queue.in_flight() > 0 {
+            match queue.reap(Wait::ForOne, &mut completions) {
+                Ok(_) => {
+                    completions.drain(..).for_each(|completion| running.complete(completion, queue.as_mut()))
+                }
+                Err(error) => running.fail_all(&error.into()),
+            }
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Goes on with a search until it waits for the device or is finished.
+    fn advance(&mut self, number: u64, mut search: ColdSearch, reply: SearchReply, queue: &mut dyn IoQueue) {
+        let result = match search.advance(self.log) {
+            Ok(SearchStep::Read) => {
+                let requests =
+                    search.read_mut().map(|read| read.requests(number * 2, self.log)).unwrap_or_default();
+                let refused = requests.into_iter().find_map(|request| queue.submit(request).err());
+                match refused {
+                    None => {
+                        self.searches.insert(number, (search, reply));
+                        return;
+                    }
+                    Some(error) => Err(error.into()),
+                }
+            }
+            Ok(SearchStep::Found(found)) => Ok(found),
+            Err(error) => Err(error),
+        };
+        reply(search, result);
+    }
+
+    fn complete(&mut self, completion: Completion, queue: &mut dyn IoQueue) {
+        let number = completion.tag / 2;
+        let Some((mut search, reply)) = self.searches.remove(&number) else { return };
+        let mut done = false;
+        if let Some(read) = search.read_mut() {
+            match read.complete(completion) {
+                Some(again) => {
+                    if let Err(error) = queue.submit(again) {
+                        return reply(search, Err(error.into()));
+                    }
+                }
+                None => done = read.is_done(),
+            }
+        }
+        if done {
+            self.advance(number, search, reply, queue);
+        } else {
+            self.searches.insert(number, (search, reply));
+        }
+    }
+
+    fn fail_all(&mut self, error: &Error) {
+        for (_, (search, reply)) in self.searches.drain() {
+            reply(search, Err(error.duplicate()));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Rebuilding the index from the checked log, at open.
+//!
+//! Every page from `begin` to the consistent tail is read and verified, by several threads; each record raises its index
+//! entry to its address. Because a record's previous address was written with it, and is lower than its own, the entry
+//! only has to end at the highest address of its chain: the order in which threads get there does not matter.
+//!
+//! Pages that fit into memory are read into their frames and stay there. Damage ends recovery with an error that names
+//! file and address: a store is never opened with a part of its data.
+
+mod rebuild;
+mod report;
+mod scan_page;
+
+pub(crate) use rebuild::rebuild;
+pub use report::RecoveryReport;
+pub use scan_page::scan_page;
+
+/// How far recovery is, for whoever shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryProgress {
+    /// Pages read and verified.
+    pub pages_done: u64,
+    /// Pages to be read.
+    pub pages_total: u64,
+}

@@ -1,0 +1,128 @@
+//! The parallel pass over the log's pages.
+
+use oxifaster_core::Address;
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hlog::LogState;
+use oxifaster_core::sync::Mutex;
+use oxifaster_core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use oxifaster_device::IoQueue;
+use oxifaster_device::local::with_local_queue;
+
+use super::{RecoveryProgress, RecoveryReport, scan_page};
+use crate::operations::Core;
+
+/// What the threads of one recovery share.
+struct Pass<'a, K, V> {
+    core: &'a Core<K, V>,
+    from_page: u64,
+    pages: u64,
+    tail: Address,
+    in_memory_from: Address,
+    next: AtomicU64,
+    done: AtomicU64,
+    stop: AtomicBool,
+    report: Mutex<RecoveryReport>,
+    failure: Mutex<Option<Error>>,
+    progress: &'a (dyn Fn(RecoveryProgress) + Sync),
+}
+
+/// Reads the log of `core` from `begin` to the consistent tail into index and frames.
+///
+/// # Errors
+/// `Corruption` with the address; the device's errors.
+pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
+    core: &Core<K, V>,
+    threads: usize,
+    report: RecoveryReport,
+    progress: &(dyn Fn(RecoveryProgress) + Sync),
+) -> Result<RecoveryReport, Error> {
+    let layout = core.log.layout();
+    let (begin, tail) = (report.begin, report.consistent_tail);
+    let from_page = layout.page_of(begin);
+    let last = layout.page_of(tail) + u64::from(layout.offset_of(tail) > layout.first_word());
+    let pass = Pass {
+        core,
+        from_page,
+        pages: last.saturating_sub(from_page),
+        tail,
+        in_memory_from: core.log.ring().head(),
+        next: AtomicU64::new(0),
+        done: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        report: Mutex::new(report),
+        failure: Mutex::new(None),
+        progress,
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(usize::try_from(pass.pages).unwrap_or(usize::MAX)) {
+            scope.spawn(|| pass.work());
+        }
+        pass.work();
+    });
+    if let Some(failure) = pass.failure.lock().take() {
+        return Err(failure);
+    }
+    let mut report = pass.report.lock().clone();
+    report.overflow_beyond_budget = core.index.overflow_beyond_budget();
+    Ok(report)
+}
+
+impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
+    fn work(&self) {
+        let worked = with_local_queue(self.core.log.device().as_ref(), |queue| self.pages(queue));
+        if let Err(error) = worked.map_err(Error::from).and_then(|result| result) {
+            self.stop.store(true, Ordering::Release);
+            self.failure.lock().get_or_insert(error);
+        }
+    }
+
+    fn pages(&self, queue: &mut dyn IoQueue) -> Result<(), Error> {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.pages || self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            self.page(queue, self.from_page + number)?;
+            let pages_done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+            (self.progress)(RecoveryProgress { pages_done, pages_total: self.pages });
+        }
+    }
+
+    fn page(&self, queue: &mut dyn IoQueue, page: u64) -> Result<(), Error> {
+        let core = self.core;
+        if core.log.state() == LogState::Closed {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed during recovery"));
+        }
+        let layout = core.log.layout();
+        let start = layout.start_of(page);
+        let into_frame = start >= self.in_memory_from;
+        let image = core.log.load_page(queue, page, self.tail, into_frame)?;
+        let until = self.tail.words().saturating_sub(start.words()).min(layout.page_words());
+        let (mut records, mut tombstones, mut invalid) = (0, 0, 0);
+        let mut key = Vec::new();
+        scan_page(page, layout, Core::<K, V>::LAYOUT, image.words(), until, |address, record| {
+            records += 1;
+            let info = record.info();
+            if info.previous() >= address {
+                let message = "a record's previous address is not below its own";
+                return Err(Error::new(ErrorKind::Corruption, message).with_address(address));
+            }
+            if info.is_invalid() {
+                invalid += 1;
+                return Ok(());
+            }
+            tombstones += u64::from(info.is_tombstone());
+            record.copy_key(&mut key);
+            core.index.raise(core.hash.hash(&key), address).map_err(Error::from)
+        })?;
+        let mut report = self.report.lock();
+        report.pages += 1;
+        report.bytes += until * 8;
+        report.records += records;
+        report.tombstones += tombstones;
+        report.invalid_records += invalid;
+        report.pages_in_memory += u64::from(into_frame);
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! The session and its blocking operations.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use oxifaster_core::codec::{
+    FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
+};
+use oxifaster_core::error::Error;
+use oxifaster_device::StorageDevice;
+
+use super::pending::PendingReads;
+use super::view::RecordView;
+use super::worker::{Worker, key_of};
+use crate::faster_kv::FasterKv;
+use crate::operations::{Conditional, Decision, Delete, Found, Read, RmwOutcome, Upsert};
+
+/// A handle for operations on a [`FasterKv`]. See the [module](self) header.
+///
+/// Every blocking operation completes: when its record is on the device, it reads it.
+pub struct Session<K: PersistKey, V: PersistValue, D: StorageDevice> {
+    pub(super) worker: Worker<K, V>,
+    pub(super) pending: PendingReads<V>,
+    pub(super) store: Arc<FasterKv<K, V, D>>,
+}
+
+impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for Session<K, V, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("serial_num", &self.worker.serial).finish_non_exhaustive()
+    }
+}
+
+/// Turns a read value into its type.
+#[inline(always)]
+pub(crate) fn decode<V: PersistValue>(found: Found<'_, V>) -> Result<V, Error> {
+    match found {
+        Found::Word(word, _) => V::Codec::from_word(word),
+        Found::Bytes(bytes) => V::Codec::decode(bytes),
+    }
+}
+
+impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
+    pub(crate) fn start(store: Arc<FasterKv<K, V, D>>) -> Result<Self, Error> {
+        let worker = Worker::start(&store.core)?;
+        Ok(Self { worker, pending: PendingReads::default(), store })
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<FasterKv<K, V, D>> {
+        &self.store
+    }
+
+    /// Number of updates of this session that took effect. It rises by one with each of them, in their order.
+    #[must_use]
+    pub fn serial_num(&self) -> u64 {
+        self.worker.serial
+    }
+
+    /// The value of a key, `None` if it is absent. A `String` store is read by `&str`, a `Vec<u8>` store by `&[u8]`.
+    ///
+    /// # Errors
+    /// The device's error; `Corruption` of the record that was needed; `Closed`.
+    #[inline]
+    pub fn read<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<V>, Error>
+    where
+        K: Borrow<Q>,
+    {
+        let encoded = key.key_bytes()?;
+        let key = key_of!(self.worker.core, encoded);
+        let value = self.worker.drive(&mut Read { key, sink: decode::<V> })?;
+        self.count_read(value.is_some());
+        Ok(value)
+    }
+
+    #[inline(always)]
+    pub(super) fn count_read(&self, hit: bool) {
+        self.worker.counters().reads.add(1);
+        self.worker.counters().read_hits.add(u64::from(hit));
+    }
+
+    /// Copies the encoded bytes of a value into `out`, replacing its content, without allocating if they fit; false, with
+    /// `out` empty, if the key is absent.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_into<Q: KeyBytes + ?Sized>(&mut self, key: &Q, out: &mut Vec<u8>) -> Result<bool, Error>
+    where
+        K: Borrow<Q>,
+    {
+        out.clear();
+        let encoded = key.key_bytes()?;
+        let key = key_of!(self.worker.core, encoded);
+        let sink = |found: Found<'_, V>| {
+            out.clear();
+            match found {
+                Found::Word(word, _) => out.extend_from_slice(word_bytes::<V>(word).as_slice()),
+                Found::Bytes(bytes) => out.extend_from_slice(bytes),
+            }
+            Ok(())
+        };
+        let hit = self.worker.drive(&mut Read { key, sink })?.is_some();
+        self.count_read(hit);
+        Ok(hit)
+    }
+
+    /// Lends the encoded bytes of a value from the session's buffer.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_view<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<RecordView<'_>>, Error>
+    where
+        K: Borrow<Q>,
+    {
+        self.worker.trim();
+        let mut bytes = std::mem::take(&mut self.pending.view);
+        let hit = self.read_into(key, &mut bytes);
+        self.pending.view = bytes;
+        Ok(hit?.then_some(RecordView { bytes: &self.pending.view }))
+    }
+
+    /// Sets the value of a key, whether it was there or not.
+    ///
+    /// # Durability
+    /// In memory when this returns; durable when a later [`flush`](FasterKv::flush) or `close` returned `Ok`.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the record is larger than a page; `OutOfMemory` or the device's error when there is no room;
+    /// `Poisoned`, `Closed`. Nothing has changed then.
+    #[inline]
+    pub fn upsert(&mut self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
+        let (encoded, value) = (key.encode_key()?, value.encode_value()?);
+        let key = key_of!(self.worker.core, encoded);
+        self.worker.drive(&mut Upsert { key, value: value.as_ref() })?;
+        self.worker.counters().upserts.add(1);
+        self.worker.count_update();
+        Ok(())
+    }
+
+    /// Changes the value of a key by `modify`, which gets a private copy and says whether to keep its change. An absent
+    /// key starts from the initial value (zero, empty, `Default`) and is inserted. `modify` may run more than once; one
+    /// run takes effect. A panic in it changes nothing.
+    ///
+    /// # Errors
+    /// As [`upsert`](Self::upsert) and [`read`](Self::read).
+    #[inline]
+    pub fn rmw(
+        &mut self,
+        key: impl KeyArgument<K>,
+        mut modify: impl FnMut(&mut V) -> bool,
+    ) -> Result<RmwOutcome, Error> {
+        let encoded = key.encode_key()?;
+        let key = key_of!(self.worker.core, encoded);
+        let outcome = self.worker.drive(&mut Conditional::new(key, rmw_decision(&mut modify)))?;
+        self.worker.counters().rmws.add(1);
+        if outcome != RmwOutcome::Unchanged {
+            self.worker.count_update();
+        }
+        Ok(outcome)
+    }
+
+    /// Deletes a key; deleting an absent one is fine. Never reads the device.
+    ///
+    /// # Errors
+    /// As [`upsert`](Self::upsert).
+    #[inline]
+    pub fn delete<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+    {
+        let encoded = key.key_bytes()?;
+        let key = key_of!(self.worker.core, encoded);
+        self.worker.drive(&mut Delete { key })?;
+        self.worker.counters().deletes.add(1);
+        self.worker.count_update();
+        Ok(())
+    }
+
+    /// Deletes a key and returns the value that it had.
+    ///
+    /// # Errors
+    /// As [`rmw`](Self::rmw).
+    pub fn remove<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<V>, Error>
+    where
+        K: Borrow<Q>,
+    {
+        let encoded = key.key_bytes()?;
+        let key = key_of!(self.worker.core, encoded);
+        let removed = self.worker.drive(&mut Conditional::new(key, remove_decision))?;
+        self.count_conditional(removed.is_some());
+        Ok(removed)
+    }
+
+    fn count_conditional(&mut self, took_effect: bool) {
+        self.worker.counters().conditional.add(1);
+        if took_effect {
+            self.worker.count_update();
+        }
+    }
+
+    /// Inserts a key that is absent; whether it did.
+    ///
+    /// # Errors
+    /// As [`rmw`](Self::rmw).
+    pub fn insert_if_absent(
+        &mut self,
+        key: impl KeyArgument<K>,
+        value: impl ValueArgument<V>,
+    ) -> Result<bool, Error> {
+        let (encoded, value) = (key.encode_key()?, value.encode_value()?);
+        let key = key_of!(self.worker.core, encoded);
+        let inserted = self.worker.drive(&mut Conditional::new(key, insert_decision(value.as_ref())))?;
+        self.count_conditional(inserted);
+        Ok(inserted)
+    }
+
+    /// Replaces the value of a key by `new` if its encoded bytes are those of `expected`.
+    ///
+    /// # Errors
+    /// The outer one as [`rmw`](Self::rmw). The inner one is the value that is there instead, `None` if the key is absent.
+    pub fn compare_exchange(
+        &mut self,
+        key: impl KeyArgument<K>,
+        expected: impl ValueArgument<V>,
+        new: impl ValueArgument<V>,
+    ) -> Result<Result<(), Option<V>>, Error> {
+        let (encoded, expected, new) = (key.encode_key()?, expected.encode_value()?, new.encode_value()?);
+        let key = key_of!(self.worker.core, encoded);
+        let decision = exchange_decision(expected.as_ref(), new.as_ref());
+        let exchanged = self.worker.drive(&mut Conditional::new(key, decision))?;
+        self.count_conditional(exchanged.is_ok());
+        Ok(exchanged)
+    }
+
+    /// Adds to an integer, wrapping around; returns the value before. An absent key starts from zero.
+    ///
+    /// # Errors
+    /// As [`rmw`](Self::rmw).
+    pub fn fetch_add(&mut self, key: impl KeyArgument<K>, delta: V) -> Result<V, Error>
+    where
+        V: FetchAdd,
+    {
+        let encoded = key.encode_key()?;
+        let key = key_of!(self.worker.core, encoded);
+        let before = self.worker.drive(&mut Conditional::new(key, add_decision(delta)))?;
+        self.count_conditional(true);
+        Ok(before)
+    }
+}
+
+/// The bytes of a word value, without its padding.
+fn word_bytes<V: PersistValue>(word: u64) -> Vec<u8> {
+    let mut bytes = word.to_le_bytes().to_vec();
+    if let oxifaster_core::codec::Extent::Fixed(len) = V::Codec::EXTENT {
+        bytes.truncate(len);
+    }
+    bytes
+}
+
+pub(crate) fn rmw_decision<V: PersistValue>(
+    modify: &mut impl FnMut(&mut V) -> bool,
+) -> impl FnMut(Option<V>) -> Result<(Decision<'static, V>, RmwOutcome), Error> {
+    move |current| {
+        let outcome = if current.is_some() { RmwOutcome::Updated } else { RmwOutcome::Created };
+        let mut value = current.unwrap_or_else(V::Codec::initial);
+        if modify(&mut value) {
+            Ok((Decision::Put(value), outcome))
+        } else {
+            Ok((Decision::Keep, RmwOutcome::Unchanged))
+        }
+    }
+}
+
+pub(crate) fn remove_decision<V>(current: Option<V>) -> Result<(Decision<'static, V>, Option<V>), Error> {
+    Ok((Decision::Delete, current))
+}
+
+pub(crate) fn insert_decision<'v, V>(
+    value: &'v [u8],
+) -> impl FnMut(Option<V>) -> Result<(Decision<'v, V>, bool), Error> {
+    move |current| match current {
+        Some(_) => Ok((Decision::Keep, false)),
+        None => Ok((Decision::PutBytes(value), true)),
+    }
+}
+
+pub(crate) fn exchange_decision<'v, V: PersistValue>(
+    expected: &'v [u8],
+    new: &'v [u8],
+) -> impl FnMut(Option<V>) -> Result<(Decision<'v, V>, Result<(), Option<V>>), Error> {
+    move |current| {
+        let Some(value) = current else { return Ok((Decision::Keep, Err(None))) };
+        let equal = V::Codec::encode(&value)?.as_ref() == expected;
+        if equal { Ok((Decision::PutBytes(new), Ok(()))) } else { Ok((Decision::Keep, Err(Some(value)))) }
+    }
+}
+
+pub(crate) fn add_decision<V: FetchAdd>(
+    delta: V,
+) -> impl FnMut(Option<V>) -> Result<(Decision<'static, V>, V), Error> {
+    move |current| {
+        let before = current.unwrap_or_else(V::Codec::initial);
+        Ok((Decision::Put(before.wrapping_sum(delta)), before))
+    }
+}

@@ -1,0 +1,135 @@
+//! Pending reads: started now, completed later, many in flight per session.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use oxifaster_core::codec::{KeyBytes, PersistKey, PersistValue, ValueCodec};
+use oxifaster_core::error::Error;
+use oxifaster_core::sync::{Condvar, Mutex};
+use oxifaster_device::StorageDevice;
+
+use super::blocking::{Session, decode};
+use super::worker::key_of;
+use crate::operations::{Core, Obstacle, Read, Step, count_reads};
+use crate::pending::{ColdFound, ColdSearch};
+
+/// Identifies a pending read within its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PendingId(u64);
+
+/// What starting a read came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Started<V> {
+    /// The record was in memory: this is the result.
+    Done(Option<V>),
+    /// The record is being read from the device: [`Session::complete_pending`] will bring the result.
+    Pending(PendingId),
+}
+
+/// The result of a pending read.
+#[derive(Debug)]
+pub struct Completed<V> {
+    /// Which one.
+    pub id: PendingId,
+    /// Its result, as that of [`Session::read`].
+    pub result: Result<Option<V>, Error>,
+}
+
+/// Where the reactor puts finished searches of one session.
+#[derive(Debug, Default)]
+struct Inbox {
+    finished: Mutex<Vec<(PendingId, ColdSearch, Result<ColdFound, Error>)>>,
+    arrived: Condvar,
+}
+
+/// A session's pending reads.
+#[derive(Debug)]
+pub(super) struct PendingReads<V> {
+    inbox: Arc<Inbox>,
+    in_flight: usize,
+    next: u64,
+    /// The bytes that the last view lent.
+    pub(super) view: Vec<u8>,
+    types: std::marker::PhantomData<fn() -> V>,
+}
+
+impl<V> Default for PendingReads<V> {
+    fn default() -> Self {
+        Self {
+            inbox: Arc::default(),
+            in_flight: 0,
+            next: 0,
+            view: Vec::new(),
+            types: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
+    /// Starts a read. A record in memory is read at once; one on the device is requested, and the call returns.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), as far as they are known at once; `Io` when no thread can be started for device reads.
+    pub fn start_read<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Started<V>, Error>
+    where
+        K: Borrow<Q>,
+    {
+        let encoded = key.key_bytes()?;
+        let key = key_of!(self.worker.core, encoded);
+        let mut read = Read { key, sink: decode::<V> };
+        let from = match self.worker.attempt(&mut read, None)? {
+            Step::Blocked(Obstacle::Cold(from)) => from,
+            step => {
+                let value = match step {
+                    Step::Done(value) => value,
+                    Step::Blocked(_) => self.worker.drive(&mut read)?,
+                };
+                self.count_read(value.is_some());
+                return Ok(Started::Done(value));
+            }
+        };
+        let search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
+        let id = PendingId(self.pending.next);
+        let inbox = Arc::clone(&self.pending.inbox);
+        self.store.reactor()?.search(search, move |search, result| {
+            inbox.finished.lock().push((id, search, result));
+            inbox.arrived.notify_all();
+        });
+        self.pending.next += 1;
+        self.pending.in_flight += 1;
+        self.worker.counters().pending.add(1);
+        Ok(Started::Pending(id))
+    }
+
+    /// Number of reads that were started and not yet completed.
+    #[must_use]
+    pub fn pending_reads(&self) -> usize {
+        self.pending.in_flight
+    }
+
+    /// Takes the results of pending reads that have arrived; with `wait`, of all of them.
+    pub fn complete_pending(&mut self, wait: bool) -> Vec<Completed<V>> {
+        let mut completed = Vec::new();
+        loop {
+            let mut finished = self.pending.inbox.finished.lock();
+            while wait && finished.is_empty() && self.pending.in_flight > 0 {
+                finished = self.pending.inbox.arrived.wait(finished);
+            }
+            let taken = std::mem::take(&mut *finished);
+            drop(finished);
+            self.pending.in_flight -= taken.len();
+            for (id, search, result) in taken {
+                count_reads(self.worker.counters(), &search);
+                let result = result.and_then(|found| match found.record {
+                    Some(record) if !record.tombstone => V::Codec::decode(&record.value).map(Some),
+                    _ => Ok(None),
+                });
+                self.count_read(matches!(result, Ok(Some(_))));
+                completed.push(Completed { id, result });
+            }
+            if !wait || self.pending.in_flight == 0 {
+                return completed;
+            }
+        }
+    }
+}

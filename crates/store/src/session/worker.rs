@@ -1,0 +1,96 @@
+//! What every kind of session works with.
+
+use std::sync::Arc;
+
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::epoch::Participant;
+use oxifaster_core::error::Error;
+use oxifaster_core::hlog::LogState;
+use oxifaster_core::record::WordBuffer;
+
+use crate::operations::{Context, Core, Key, Operation, Step, drive};
+use crate::pending::ColdFound;
+use crate::statistics::{Padded, SessionCounters};
+
+/// Scratch memory that a session keeps between operations, in words.
+const SCRATCH_WORDS_MAX: usize = 128 << 10;
+
+/// An epoch slot, scratch memory and counters.
+#[derive(Debug)]
+pub(crate) struct Worker<K, V> {
+    pub(crate) core: Arc<Core<K, V>>,
+    pub(crate) participant: Participant,
+    pub(crate) scratch: WordBuffer,
+    counters: Arc<Padded>,
+    pub(crate) serial: u64,
+}
+
+impl<K: PersistKey, V: PersistValue> Worker<K, V> {
+    pub(crate) fn start(core: &Arc<Core<K, V>>) -> Result<Self, Error> {
+        if core.log.state() == LogState::Closed {
+            return Err(core.log.state_error());
+        }
+        Ok(Self {
+            participant: core.log.ring().epoch().register(),
+            scratch: WordBuffer::default(),
+            counters: core.registry.open(),
+            core: Arc::clone(core),
+            serial: 0,
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn counters(&self) -> &SessionCounters {
+        &self.counters.0
+    }
+
+    /// Runs an operation to its end on the calling thread.
+    #[inline(always)]
+    pub(crate) fn drive<O: Operation<K, V>>(&mut self, operation: &mut O) -> Result<O::Output, Error> {
+        drive(&self.core, &mut self.participant, &mut self.scratch, &self.counters.0, operation)
+    }
+
+    /// One attempt.
+    pub(crate) fn attempt<O: Operation<K, V>>(
+        &mut self,
+        operation: &mut O,
+        cold: Option<&ColdFound>,
+    ) -> Result<Step<O::Output>, Error> {
+        let guard = self.participant.enter();
+        let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold };
+        operation.attempt(&self.core, &guard, &mut context)
+    }
+
+    /// An update took effect.
+    #[inline(always)]
+    pub(crate) fn count_update(&mut self) {
+        self.serial += 1;
+    }
+
+    /// Gives the memory of an unusually large value back.
+    pub(crate) fn trim(&mut self) {
+        self.scratch.shrink(SCRATCH_WORDS_MAX);
+    }
+}
+
+impl<K, V> Drop for Worker<K, V> {
+    fn drop(&mut self) {
+        self.core.registry.close(&self.counters);
+    }
+}
+
+/// Encodes a key and hashes it, for the length of one call.
+macro_rules! key_of {
+    ($core:expr, $encoded:ident) => {{
+        let bytes: &[u8] = AsRef::<[u8]>::as_ref(&$encoded);
+        $crate::operations::Key { bytes, hash: $core.hash.hash(bytes) }
+    }};
+}
+pub(crate) use key_of;
+
+impl<'k> Key<'k> {
+    /// The key with these bytes.
+    pub(crate) fn of<K: PersistKey, V: PersistValue>(core: &Core<K, V>, bytes: &'k [u8]) -> Self {
+        Self { bytes, hash: core.hash.hash(bytes) }
+    }
+}

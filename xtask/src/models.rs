@@ -35,12 +35,22 @@ pub(crate) fn loom(workspace: &Workspace) -> Outcome {
 fn run_models(workspace: &Workspace, package: &str) -> Outcome {
     // Three preemptions find nearly all bugs and keep the gate short; LOOM_MAX_PREEMPTIONS in the environment wins.
     let preemptions = std::env::var("LOOM_MAX_PREEMPTIONS").unwrap_or_else(|_| "3".into());
-    CommandLine::cargo(workspace.root())
-        .args(["test", "--release", "--package", package, "--lib", "--", "model", "loom"])
-        .env("LOOM_MAX_PREEMPTIONS", preemptions)
-        .env("RUSTFLAGS", "--cfg loom")
-        .env("CARGO_TARGET_DIR", workspace.separate_target("loom"))
-        .run()
+    let tests = |more: &[&str]| {
+        CommandLine::cargo(workspace.root())
+            .args(["test", "--release", "--package", package, "--lib", "--", "model", "loom"])
+            .args(more)
+            .env("LOOM_MAX_PREEMPTIONS", &preemptions)
+            .env("RUSTFLAGS", "--cfg loom")
+            .env("CARGO_TARGET_DIR", workspace.separate_target("loom"))
+    };
+    // A filter that matches nothing would pass.
+    match tests(&["--list"]).output() {
+        Err(reason) => Outcome::Failed(reason),
+        Ok(list) if !list.lines().any(|line| line.ends_with(": test")) => Outcome::Failed(format!(
+            "{package} has models, but no test whose path contains `model` or `loom`"
+        )),
+        Ok(_) => tests(&[]).run(),
+    }
 }
 
 fn has_models(folder: &Path) -> io::Result<bool> {

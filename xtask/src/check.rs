@@ -7,6 +7,8 @@ use crate::workspace::Workspace;
 /// `crates/peers` links other engines: it needs their compilers and is built only by whoever compares.
 const NOT_PEERS: [&str; 2] = ["--exclude", "oxifaster-peers"];
 
+const FUZZ_MANIFEST: &str = "fuzz/Cargo.toml";
+
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> CommandLine {
     CommandLine::cargo(workspace.root()).args(arguments)
 }
@@ -22,7 +24,10 @@ fn whole_workspace(workspace: &Workspace) -> Vec<&'static str> {
 
 /// Formatting; changes nothing.
 pub(crate) fn fmt(workspace: &Workspace) -> Outcome {
-    cargo(workspace, &["fmt", "--all", "--check"]).run()
+    // `fuzz/` is a workspace of its own.
+    cargo(workspace, &["fmt", "--all", "--check"])
+        .run()
+        .and_then(|| cargo(workspace, &["fmt", "--manifest-path", FUZZ_MANIFEST, "--check"]).run())
 }
 
 /// Lints on all targets; a warning is an error.
@@ -113,6 +118,7 @@ pub(crate) fn fix(workspace: &Workspace) -> Outcome {
         .args(whole_workspace(workspace))
         .run()
         .and_then(|| cargo(workspace, &["fmt", "--all"]).run())
+        .and_then(|| cargo(workspace, &["fmt", "--manifest-path", FUZZ_MANIFEST]).run())
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use crate::step::Outcome;
 /// How long one child may take when nobody watches.
 const LIMIT: Duration = Duration::from_mins(30);
 
+/// How much of a command line the reason of a failure repeats.
+const SHORT_CHARACTERS: usize = 60;
+
 /// A command line under construction.
 pub(crate) struct CommandLine {
     command: Command,
@@ -65,10 +68,21 @@ impl CommandLine {
         words.join(" ")
     }
 
+    /// What the table has room for: the beginning of the command, without its environment.
+    fn short(&self) -> String {
+        let words: Vec<_> = self.shown.iter().map(|word| word.to_string_lossy()).collect();
+        let name = words.iter().position(|word| !word.contains('=')).unwrap_or(0);
+        let line = words.get(name..).unwrap_or_default().join(" ");
+        if line.chars().count() <= SHORT_CHARACTERS {
+            return line;
+        }
+        line.chars().take(SHORT_CHARACTERS).chain(" ..".chars()).collect()
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(mut self) -> Outcome {
-        let shown = self.display();
-        println!("$ {shown}");
+        println!("$ {}", self.display());
+        let shown = self.short();
         let limited = !std::io::stdin().is_terminal();
         if limited {
             own_process_group(&mut self.command);
@@ -154,6 +168,8 @@ mod tests {
             .args(["test", "--features", "a b"])
             .env("RUSTFLAGS", "--cfg loom");
         assert_eq!(line.display(), "'RUSTFLAGS=--cfg loom' cargo test --features 'a b'");
+        assert_eq!(line.short(), "cargo test --features a b");
+        assert_eq!(line.args(["x".repeat(100)]).short().chars().count(), SHORT_CHARACTERS + " ..".len());
     }
 
     #[test]

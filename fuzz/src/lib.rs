@@ -1,0 +1,7 @@
+#![forbid(unsafe_code)]
+//! Bodies of the fuzz targets: each takes arbitrary bytes and panics when a promise is broken.
+//!
+//! Callers: the libFuzzer programs in `fuzz_targets/`, and ordinary tests that replay `corpus/` (they include these files,
+//! because this workspace needs a C++ compiler and theirs must not). A body therefore uses nothing but the crate it tests.
+
+pub mod metadata_slot;

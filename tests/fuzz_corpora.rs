@@ -1,0 +1,34 @@
+//! Every input that was once worth keeping goes through its fuzz target again, without a fuzzer.
+//!
+//! The bodies are the very files that libFuzzer runs (`fuzz/src/`); the inputs are `fuzz/corpus/TARGET/`. Targets of
+//! higher layers are replayed by their own crates.
+
+#[path = "../fuzz/src/metadata_slot.rs"]
+mod metadata_slot;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Runs `body` on every file of the corpus and names the file that it fails on.
+fn replay(target: &str, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut count = 0;
+    for entry in entries {
+        let path = entry.expect("a folder that could be opened can be listed").path();
+        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(
+            catch_unwind(AssertUnwindSafe(|| body(&bytes))).is_ok(),
+            "{target} fails on {}",
+            path.display()
+        );
+        count += 1;
+    }
+    assert!(count > 0, "the corpus of {target} is empty");
+}
+
+#[test]
+fn metadata_slot() {
+    replay("metadata_slot", metadata_slot::run);
+}

@@ -3,6 +3,7 @@
 //! The bodies are the very files that libFuzzer runs (`fuzz/src/`); the inputs are `fuzz/corpus/TARGET/`. Targets of
 //! higher layers are replayed by their own crates.
 
+#[expect(unreachable_pub, reason = "the file is a public module of the fuzz crate")]
 #[path = "../fuzz/src/metadata_slot.rs"]
 mod metadata_slot;
 

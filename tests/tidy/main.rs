@@ -124,9 +124,9 @@ fn links_between_documents_lead_somewhere() {
 #[test]
 fn scenario_tests_exist_under_their_names() {
     let repository = Repository::read();
-    let mut tests = std::collections::BTreeSet::new();
+    let mut tests = scenarios::Tests::default();
     for file in repository.rust() {
-        tests.extend(scenarios::test_names(&file.code()));
+        tests.add(file);
     }
     expect_none(&scenarios::check(scenarios::SCENARIOS, &tests));
 }

@@ -50,7 +50,7 @@ pub(crate) const SCENARIOS: &[(&str, State)] = &[
     ("view_during_update", Open),
     ("closure_panics", Open),
     ("dropped_future", Open),
-    ("stale_lock_file", Open),
+    ("stale_lock_file", Covered),
     ("values_near_a_page", Open),
     ("zero_and_extreme_keys", Open),
     ("small_after_large", Open),
@@ -65,7 +65,7 @@ pub(crate) const SCENARIOS: &[(&str, State)] = &[
     ("bit_rot", Open),
     ("checkpoint_stall", Open),
     ("emergency_close", Open),
-    ("two_stores_one_folder", Open),
+    ("two_stores_one_folder", Covered),
     ("graceful_shutdown", Open),
     // FasterLog.
     ("commit_is_durable", Open),

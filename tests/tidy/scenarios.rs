@@ -19,7 +19,7 @@ use State::{Covered, Open};
 /// All scenarios by name.
 pub(crate) const SCENARIOS: &[(&str, State)] = &[
     // Store.
-    ("ring_wrap", Open),
+    ("ring_wrap", Covered),
     ("lost_rmw", Open),
     ("torn_value", Open),
     ("lost_insert", Open),
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(complaints("ring_wrap", Covered), 0);
         assert_eq!(complaints("duplicate_tag", Covered), 0);
         assert_eq!(complaints("bit_rot", Covered), 1);
-        assert_eq!(complaints("ring_wrap", Open), 1);
+        assert_eq!(complaints("ring_wrap", Covered), 1);
         assert_eq!(complaints("duplicate_tag", Open), 0);
         assert_eq!(complaints("bit_rot", Open), 0);
     }

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(complaints("ring_wrap", Covered), 0);
         assert_eq!(complaints("duplicate_tag", Covered), 0);
         assert_eq!(complaints("bit_rot", Covered), 1);
-        assert_eq!(complaints("ring_wrap", Covered), 1);
+        assert_eq!(complaints("ring_wrap", Open), 1);
         assert_eq!(complaints("duplicate_tag", Open), 0);
         assert_eq!(complaints("bit_rot", Open), 0);
     }

@@ -18,6 +18,7 @@ use crate::asynchronous::AsyncSession;
 use crate::configuration::FasterKvConfig;
 use crate::operations::Core;
 use crate::pending::reactor::Reactor;
+use crate::reclaim::Reclaim;
 use crate::recovery::{RecoveryProgress, RecoveryReport, rebuild};
 use crate::session::Session;
 use crate::statistics::{Registry, Statistics};
@@ -153,7 +154,14 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         };
         let index = HashIndex::new(usize_of(table_size), usize_of(config.overflow_budget()))?;
         let registry = Registry::default();
-        let core = Core { log: Arc::clone(&opened.log), index, hash, registry, types: PhantomData };
+        let core = Core {
+            log: Arc::clone(&opened.log),
+            index,
+            hash,
+            registry,
+            reclaim: Reclaim::default(),
+            types: PhantomData,
+        };
         let report = Self::recover_into(&core, &config, report, &opened, progress)?;
         let log = opened.start()?;
         let facts = OwnerFacts { table_bits: bits_of(table_size), ..owner };

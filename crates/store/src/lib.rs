@@ -10,6 +10,7 @@
 //! | `asynchronous` | the same operations as futures |
 //! | `operations` | what each operation does in each region of the log |
 //! | `pending` | records on the device: searches, and who drives them |
+//! | `reclaim` | in-memory compaction of a store without a device |
 //! | `recovery` | rebuilding the index from the checked log |
 //! | `statistics` | counters |
 //!
@@ -21,6 +22,7 @@ mod configuration;
 mod faster_kv;
 mod operations;
 mod pending;
+mod reclaim;
 mod recovery;
 mod session;
 mod statistics;

@@ -34,6 +34,8 @@ use crate::error::{Error, ErrorKind};
 
 /// How long a writer waits for a free frame without any progress before it reports the log as stalled.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// Frames that a log in memory alone keeps aside for compaction: one page of copies, which may straddle a page turn.
+const SPARE_FRAMES: u64 = 2;
 /// How long waiters sleep before they look again by themselves.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
 
@@ -230,21 +232,15 @@ impl HybridLog {
             if self.state() != LogState::Open {
                 return Err(self.state_error());
             }
-            match self.ring.turn_page(size_words) {
+            let spare = if self.persistent { 0 } else { SPARE_FRAMES };
+            match self.ring.turn_page(size_words, spare) {
                 PageTurn::Turned => {
                     self.after_page_turn();
                     return Ok(());
                 }
                 PageTurn::NoFrame(page) if self.persistent => self.wait_for_frame(page)?,
                 PageTurn::NoFrame(_) => {
-                    return Err(Error::new(
-                        ErrorKind::OutOfMemory,
-                        format!(
-                            "the store lives in memory alone and its {} bytes of log memory are full: delete keys, \
-                             raise log_memory_size, or use a device",
-                            self.ring.frames() * self.layout().page_bytes()
-                        ),
-                    ));
+                    return Err(self.memory_is_full());
                 }
                 PageTurn::EndOfLog => {
                     return Err(Error::new(
@@ -254,6 +250,42 @@ impl HybridLog {
                 }
             }
         }
+    }
+
+    /// The error of a log in memory alone that has no free frame.
+    fn memory_is_full(&self) -> Error {
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!(
+                "the store lives in memory alone and its {} bytes of log memory are full: delete keys, raise \
+                 log_memory_size, or use a device",
+                self.ring.frames() * self.layout().page_bytes()
+            ),
+        )
+    }
+
+    /// Makes room from the frames that are kept aside for in-memory compaction. Call it without a guard.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when those are used up, too.
+    pub fn make_room_for_compaction(&self, size_words: u64) -> Result<(), Error> {
+        match self.ring.turn_page(size_words, 0) {
+            PageTurn::Turned => Ok(()),
+            PageTurn::NoFrame(_) | PageTurn::EndOfLog => Err(self.memory_is_full()),
+        }
+    }
+
+    /// Forgets all pages below `page` of a log that lives in memory alone: every live record in them was copied and
+    /// published. Waits for the operations that may still look at them. Call it without a guard, one thread at a time.
+    ///
+    /// # Panics
+    /// When the log is on a device.
+    pub fn forget_pages_below(&self, page: u64) {
+        assert!(!self.persistent, "pages of a log on a device are evicted, not forgotten");
+        let to = self.layout().start_of(page);
+        let epoch = self.ring.shift_begin_in_memory(to);
+        self.ring.epoch().wait_until_safe(epoch);
+        self.ring.release_frames(to);
     }
 
     /// Keeps the mutable region at its planned size.

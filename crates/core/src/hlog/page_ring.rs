@@ -303,8 +303,9 @@ impl PageRing {
         Ok(self.layout.start_of(page).plus(offset))
     }
 
-    /// Moves the tail to the next page if `size_words` do not fit and a frame is ready. Call it without a guard.
-    pub(crate) fn turn_page(&self, size_words: u64) -> PageTurn {
+    /// Moves the tail to the next page if `size_words` do not fit and a frame is ready, `spare` frames left aside. Call it
+    /// without a guard.
+    pub(crate) fn turn_page(&self, size_words: u64, spare: u64) -> PageTurn {
         let _turning = self.turning.lock();
         let mut word = self.tail.load(Ordering::Acquire);
         let (page, offset) = self.split_tail(word);
@@ -317,7 +318,7 @@ impl PageRing {
         }
         // Acquire pairs with the Release in `release_frames` (rule 4).
         let ready = self.background.ready_pages.load(Ordering::Acquire);
-        if next >= ready && !canary::armed("turn_page_without_frame") {
+        if next + spare >= ready && !canary::armed("turn_page_without_frame") {
             return PageTurn::NoFrame(next);
         }
         self.assign_frame(next);
@@ -410,6 +411,17 @@ impl PageRing {
                 word.store(0, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Ends the log below `to`, whose live records were all copied and published, for a log that lives in memory alone;
+    /// returns the epoch after which the frames are free. One thread at a time.
+    ///
+    /// `begin` comes first: whoever sees the new head sees the new begin, and takes what lies below for the end of its
+    /// chain.
+    pub(crate) fn shift_begin_in_memory(&self, to: Address) -> Epoch {
+        self.line.begin.store(to.words(), Ordering::Release);
+        self.line.head.store(to.words(), Ordering::Release);
+        self.epoch.bump()
     }
 
     /// First page that has no frame yet.

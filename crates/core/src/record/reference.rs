@@ -215,6 +215,20 @@ impl<'g> RecordRef<'g> {
         self.try_set(RecordInfo::SEALED, RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID)
     }
 
+    /// Seals a live record of any class that nobody has latched, for a copier that waits until all who may have seen it
+    /// unsealed have left, and copies it then.
+    #[must_use]
+    pub fn try_seal(self) -> bool {
+        let unless = RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID | RecordInfo::LATCH;
+        self.try_set(RecordInfo::SEALED, unless)
+    }
+
+    /// Takes back a seal of [`try_seal`](Self::try_seal) whose copy was not published. Only by who sealed it: nobody has
+    /// changed the record meanwhile, and whoever met the seal looks the key up again.
+    pub fn unseal(self) {
+        self.word(0).fetch_and(!RecordInfo::SEALED, Ordering::Release);
+    }
+
     /// Sets the tombstone of a word record that the caller has sealed.
     pub fn set_tombstone_sealed(self) {
         self.word(0).fetch_or(RecordInfo::TOMBSTONE, Ordering::AcqRel);

@@ -109,13 +109,13 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
                 Obstacle::Cold(from) => {
                     cold = Some(self.search(from, operation.key().bytes, cold.take()).await?)
                 }
-                Obstacle::Room(words) => {
+                Obstacle::Room(words) if self.core().log.is_persistent() => {
                     let (sender, reply) = channel();
                     self.store.reactor()?.make_room(words, move |made| sender.send(made));
                     reply.await?;
                 }
                 // These end within the time other threads take to leave an operation.
-                other => remove_obstacle(&self.core().log, other, &mut rounds)?,
+                other => remove_obstacle(self.core(), other, &mut rounds)?,
             }
         }
     }

@@ -13,6 +13,7 @@ use oxifaster_core::index::{HashIndex, IndexSlot};
 use oxifaster_core::record::{RecordFlags, RecordLayout, RecordRef};
 
 use super::{Context, Key, Obstacle, Step};
+use crate::reclaim::Reclaim;
 use crate::statistics::Registry;
 
 /// Log, index and what the types fix.
@@ -22,6 +23,7 @@ pub(crate) struct Core<K, V> {
     pub(crate) index: HashIndex,
     pub(crate) hash: HashKind,
     pub(crate) registry: Registry,
+    pub(crate) reclaim: Reclaim,
     pub(crate) types: PhantomData<fn(K) -> V>,
 }
 
@@ -128,10 +130,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         key: Key<'_>,
         value: NewValue<'_>,
     ) -> Result<Step<((Address, RecordRef<'g>), u64)>, Error> {
-        let value_bytes = match value {
-            NewValue::Bytes(bytes) => bytes,
-            NewValue::Tombstone => &[],
-        };
+        let value_bytes = value.bytes();
         let size = self.record_words(key.bytes.len(), value_bytes.len())?;
         let Ok(address) = self.log.allocate(guard, size) else {
             return Ok(Step::Blocked(Obstacle::Room(size)));
@@ -139,10 +138,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         let words = self.log.ring().words(guard, address);
         let words = words.get(..usize::try_from(size).unwrap_or(usize::MAX)).unwrap_or(words);
         let record = RecordRef::new(words, Self::LAYOUT);
-        let flags = match value {
-            NewValue::Bytes(_) => RecordFlags::NONE,
-            NewValue::Tombstone => RecordFlags::TOMBSTONE,
-        };
+        let flags = value.flags();
         record.write_new(slot.address(), key.bytes, value_bytes, flags);
         Ok(Step::Done(((address, record), size)))
     }
@@ -184,6 +180,24 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
 pub(crate) enum NewValue<'v> {
     Bytes(&'v [u8]),
     Tombstone,
+}
+
+impl<'v> NewValue<'v> {
+    #[inline(always)]
+    fn bytes(self) -> &'v [u8] {
+        match self {
+            NewValue::Bytes(bytes) => bytes,
+            NewValue::Tombstone => &[],
+        }
+    }
+
+    #[inline(always)]
+    fn flags(self) -> RecordFlags {
+        match self {
+            NewValue::Bytes(_) => RecordFlags::NONE,
+            NewValue::Tombstone => RecordFlags::TOMBSTONE,
+        }
+    }
 }
 
 #[cold]

@@ -1,11 +1,9 @@
 //! The blocking driver: attempt, remove the obstacle, attempt again.
 
-use std::sync::Arc;
-
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::Participant;
 use oxifaster_core::error::Error;
-use oxifaster_core::hlog::{HybridLog, backoff};
+use oxifaster_core::hlog::backoff;
 use oxifaster_core::record::WordBuffer;
 
 use super::{Context, Core, Obstacle, Operation, Step};
@@ -68,7 +66,7 @@ where
                 cold = Some(blocking::run(&core.log, &mut search)?);
                 count_reads(counters, &search);
             }
-            other => remove_obstacle(&core.log, other, &mut rounds)?,
+            other => remove_obstacle(core, other, &mut rounds)?,
         }
         let guard = participant.enter();
         let mut context = Context { scratch, counters, cold: cold.as_ref() };
@@ -89,16 +87,17 @@ pub(crate) fn count_reads(counters: &SessionCounters, search: &ColdSearch) {
 /// Removes an obstacle other than a cold record by waiting. The caller holds no guard.
 ///
 /// # Errors
-/// Errors of [`HybridLog::make_room`].
-pub(crate) fn remove_obstacle(
-    log: &Arc<HybridLog>,
+/// Why there is no room.
+pub(crate) fn remove_obstacle<K: PersistKey, V: PersistValue>(
+    core: &Core<K, V>,
     obstacle: Obstacle,
     rounds: &mut u32,
 ) -> Result<(), Error> {
     match obstacle {
-        Obstacle::Room(words) => log.make_room(words),
+        Obstacle::Room(words) if core.log.is_persistent() => core.log.make_room(words),
+        Obstacle::Room(words) => core.make_room_in_memory(words),
         Obstacle::Fuzzy(address) => {
-            log.leave_fuzzy_region(address);
+            core.log.leave_fuzzy_region(address);
             Ok(())
         }
         Obstacle::Contended | Obstacle::Cold(_) => {
@@ -106,7 +105,7 @@ pub(crate) fn remove_obstacle(
             Ok(())
         }
         Obstacle::Guards => {
-            log.drain_guards();
+            core.log.drain_guards();
             Ok(())
         }
     }

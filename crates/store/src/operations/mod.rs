@@ -31,7 +31,7 @@ mod drive;
 mod read;
 mod upsert;
 
-pub(crate) use self::core::{Core, Located, Region};
+pub(crate) use self::core::{Core, Located, NewValue, Region};
 pub use conditional::RmwOutcome;
 pub(crate) use conditional::{Conditional, Decision};
 pub(crate) use delete::Delete;

@@ -1,0 +1,6 @@
+//! Judges: what decides whether oxifaster keeps its promises. For tests only; nothing that ships uses it.
+#![forbid(unsafe_code)]
+
+pub mod history;
+pub mod model;
+pub mod workload;

@@ -198,6 +198,28 @@ impl SegmentedFiles {
     }
 }
 
+/// Fills a piece from its file; what lies behind the file's end is zero.
+///
+/// A neighbour's write can extend the file between the read that met its end and the question how long it is. What was
+/// read then says nothing, and zeros would be a lie about bytes that may have been there all along: so it is read again,
+/// and a short count is given only when the file keeps growing or the read is short inside of it for another reason.
+fn read_padded(file: &BlockFile, piece: &Piece, memory: &Words) -> Result<usize, DeviceError> {
+    const ATTEMPTS: usize = 4;
+    let wanted = piece.words.len() * 8;
+    let mut read = 0;
+    for _ in 0..ATTEMPTS {
+        read = file.read(piece.offset, memory, piece.words.clone())?;
+        if read >= wanted {
+            break;
+        }
+        if file.len()?.saturating_sub(piece.offset) <= read as u64 {
+            zero_behind(memory, &piece.words, read);
+            return Ok(wanted);
+        }
+    }
+    Ok(read)
+}
+
 /// Makes room for one more open file, if something can be closed.
 fn close_an_idle_one(segments: &mut BTreeMap<u64, Segment>, open_max: usize) {
     let open = segments.values().filter(|segment| segment.file.is_some()).count();
@@ -238,17 +260,15 @@ impl Layout for SegmentedFiles {
         let mut moved = 0;
         for piece in self.pieces(offset, words.start..words.start + len_words) {
             let wanted = piece.words.len() * 8;
-            if let Some(file) = self.segment(piece.index, false)? {
-                let read = file.read(piece.offset, memory, piece.words.clone())?;
-                if read < wanted {
-                    if file.len()?.saturating_sub(piece.offset) > read as u64 {
-                        // Short inside of the file: the caller asks again. Zeros would be a lie.
-                        return Ok(moved + read);
-                    }
-                    zero_behind(memory, &piece.words, read);
+            let read = match self.segment(piece.index, false)? {
+                Some(file) => read_padded(&file, &piece, memory)?,
+                None => {
+                    zero_behind(memory, &piece.words, 0);
+                    wanted
                 }
-            } else {
-                zero_behind(memory, &piece.words, 0);
+            };
+            if read < wanted {
+                return Ok(moved + read);
             }
             moved += wanted;
         }

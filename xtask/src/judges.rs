@@ -1,13 +1,14 @@
 //! Judges: programs of `crates/sim` that decide whether what a crash or a race left is allowed; and the canaries, bugs
 //! planted on purpose (`--cfg canaries`), which prove that a judge catches what it must.
 //!
-//! A judge is a binary of `crates/sim`. It prints its seed, takes `--long`, and exits with 0 when all was well.
+//! All judges are subcommands of one binary, `judge`. A judge prints its seed, takes `--long`, and exits with 0 when all was
+//! well. `judge canaries`, in a build with the planted bugs, arms each in turn and exits with 0 when each was caught.
 
 use crate::command::CommandLine;
 use crate::step::Outcome;
 use crate::workspace::Workspace;
 
-/// The judges, in the order in which they run.
+/// The judges that the gate runs, in order. Adding one is adding its name.
 const JUDGES: &[&str] = &[];
 
 /// The judge that kills and recovers.
@@ -30,17 +31,7 @@ fn run(workspace: &Workspace, judges: &[&str]) -> Outcome {
     }
     let mut outcome = Outcome::Passed;
     for judge in judges {
-        let mut line = CommandLine::cargo(workspace.root()).args([
-            "run",
-            "--quiet",
-            "--profile",
-            "test",
-            "--package",
-            "oxifaster-sim",
-            "--bin",
-            judge,
-            "--",
-        ]);
+        let mut line = judge_command(workspace, judge);
         if workspace.flag("--long") {
             line = line.args(["--long"]);
         }
@@ -51,7 +42,29 @@ fn run(workspace: &Workspace, judges: &[&str]) -> Outcome {
     outcome
 }
 
-/// Builds with the planted bugs and runs the tests that say which judge must catch which.
-pub(crate) fn canaries(_workspace: &Workspace) -> Outcome {
-    Outcome::Skipped("no bug is planted yet".into())
+/// Builds with the planted bugs, in a target folder of its own, and lets the judges catch each.
+pub(crate) fn canaries(workspace: &Workspace) -> Outcome {
+    if !workspace.root().join("crates/sim/src/bin/judge.rs").is_file() {
+        return Outcome::Skipped("crates/sim has no program `judge` yet".into());
+    }
+    judge_command(workspace, "canaries")
+        .env("RUSTFLAGS", "--cfg canaries")
+        .env("CARGO_TARGET_DIR", workspace.separate_target("canaries"))
+        .run()
+}
+
+/// The profile is the one of `cargo test`, so that the judges are built from what the tests have just compiled.
+fn judge_command(workspace: &Workspace, judge: &str) -> CommandLine {
+    CommandLine::cargo(workspace.root()).args([
+        "run",
+        "--quiet",
+        "--profile",
+        "test",
+        "--package",
+        "oxifaster-sim",
+        "--bin",
+        "judge",
+        "--",
+        judge,
+    ])
 }

@@ -4,8 +4,17 @@
 //! higher layers are replayed by their own crates.
 
 #[expect(unreachable_pub, reason = "the file is a public module of the fuzz crate")]
+#[path = "../fuzz/src/codecs.rs"]
+mod codecs;
+#[expect(unreachable_pub, reason = "the file is a public module of the fuzz crate")]
+#[path = "../fuzz/src/log_metadata.rs"]
+mod log_metadata;
+#[expect(unreachable_pub, reason = "the file is a public module of the fuzz crate")]
 #[path = "../fuzz/src/metadata_slot.rs"]
 mod metadata_slot;
+#[expect(unreachable_pub, reason = "the file is a public module of the fuzz crate")]
+#[path = "../fuzz/src/page_records.rs"]
+mod page_records;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +39,21 @@ fn replay(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
+fn codecs() {
+    replay("codecs", codecs::run);
+}
+
+#[test]
+fn log_metadata() {
+    replay("log_metadata", log_metadata::run);
+}
+
+#[test]
 fn metadata_slot() {
     replay("metadata_slot", metadata_slot::run);
+}
+
+#[test]
+fn page_records() {
+    replay("page_records", page_records::run);
 }

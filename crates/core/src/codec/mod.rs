@@ -135,9 +135,12 @@ pub trait ValueCodec<V> {
 }
 
 /// Up to 8 bytes as a zero-padded little-endian word.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn word_of(bytes: &[u8]) -> u64 {
+    if let Ok(word) = bytes.try_into() {
+        return u64::from_le_bytes(word);
+    }
     let mut word = [0_u8; 8];
     for (to, from) in word.iter_mut().zip(bytes) {
         *to = *from;

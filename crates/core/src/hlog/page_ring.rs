@@ -230,7 +230,7 @@ impl PageRing {
         (page << self.layout.tail_offset_bits()) | offset
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot_of(&self, page: u64) -> usize {
         // Truncation keeps the low bits, and only those count.
         #[expect(clippy::cast_possible_truncation, reason = "masked to the table's length")]
@@ -256,13 +256,13 @@ impl PageRing {
     ///
     /// # Panics
     /// When the address was made up: it points outside of the frames.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn words<'g>(&'g self, _guard: &'g EpochGuard<'_>, address: Address) -> &'g [AtomicU64] {
         self.words_unguarded(address)
     }
 
-    #[inline]
+    #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::indexing_slicing,

@@ -50,6 +50,12 @@ impl RecordLayout {
         matches!(self.value, Extent::Varlen)
     }
 
+    /// Keys are one word.
+    #[inline(always)]
+    pub(super) const fn has_word_key(self) -> bool {
+        matches!(self.key, Extent::Fixed(1..=8))
+    }
+
     #[inline(always)]
     pub(super) const fn is_varlen_key(self) -> bool {
         matches!(self.key, Extent::Varlen)

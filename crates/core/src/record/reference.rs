@@ -111,6 +111,10 @@ impl<'g> RecordRef<'g> {
             return false;
         }
         let at = self.layout.key_at();
+        if self.layout.has_word_key() {
+            // One comparison without a loop: the common case of the hot path.
+            return self.word(at).load(Ordering::Relaxed) == word_of(key);
+        }
         let words = self.words.get(at..at + key.len().div_ceil(8)).unwrap_or_default();
         let mut equal = words.len() == key.len().div_ceil(8);
         for (word, bytes) in words.iter().zip(key.chunks(8)) {

@@ -80,7 +80,7 @@ where
         self.key
     }
 
-    #[inline]
+    #[inline(always)]
     fn attempt(
         &mut self,
         core: &Core<K, V>,
@@ -144,6 +144,7 @@ fn current_value<K: PersistKey, V: PersistValue>(
 
 impl<'v, F> Conditional<'_, 'v, F> {
     /// Decides about a value that nobody can change without publishing a record, and publishes the decision.
+    #[inline(never)]
     fn append_decision<K, V, T>(
         &mut self,
         attempt: &mut Attempt<'_, '_, K, V>,
@@ -176,6 +177,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
     }
 
     /// Changes a mutable word record by compare-exchange.
+    #[inline(always)]
     fn update_word<K, V, T>(
         &mut self,
         attempt: &mut Attempt<'_, '_, K, V>,

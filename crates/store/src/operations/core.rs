@@ -50,7 +50,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     pub(crate) const LAYOUT: RecordLayout = RecordLayout::of::<K, V>();
 
     /// The borders for one attempt; refuses when the store is not open for updates.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter_update(&self) -> Result<Region, Error> {
         if self.log.state() != LogState::Open {
             return Err(self.log.state_error());
@@ -59,7 +59,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// The borders for one attempt; refuses when the store is closed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter_read(&self) -> Result<Region, Error> {
         if self.log.state() == LogState::Closed {
             return Err(self.log.state_error());
@@ -67,7 +67,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         Ok(self.region())
     }
 
-    #[inline]
+    #[inline(always)]
     fn region(&self) -> Region {
         // Read-only first: both only rise, and a head that is newer than the read-only address is harmless, since
         // everything below head is below read-only too.
@@ -76,13 +76,13 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// The record at an address in memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record<'g>(&'g self, guard: &'g EpochGuard<'_>, address: Address) -> RecordRef<'g> {
         RecordRef::new(self.log.ring().words(guard, address), Self::LAYOUT)
     }
 
     /// Walks a chain from `from` down to, and including, `lowest`, which is not below `head`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn locate<'g>(
         &'g self,
         guard: &'g EpochGuard<'_>,
@@ -105,7 +105,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// Appends a record and publishes it in place of what `slot` held at its look-up.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn append(
         &self,
         guard: &EpochGuard<'_>,

@@ -19,7 +19,7 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Delete<'_> {
         self.key
     }
 
-    #[inline]
+    #[inline(always)]
     fn attempt(
         &mut self,
         core: &Core<K, V>,

@@ -14,7 +14,7 @@ use crate::statistics::SessionCounters;
 ///
 /// # Errors
 /// The operation's; the device's.
-#[inline]
+#[inline(always)]
 pub(crate) fn drive<K, V, O>(
     core: &Core<K, V>,
     participant: &mut Participant,

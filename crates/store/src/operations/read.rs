@@ -35,7 +35,7 @@ where
         self.key
     }
 
-    #[inline]
+    #[inline(always)]
     fn attempt(
         &mut self,
         core: &Core<K, V>,

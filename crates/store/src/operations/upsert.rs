@@ -22,7 +22,7 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
         self.key
     }
 
-    #[inline]
+    #[inline(always)]
     fn attempt(
         &mut self,
         core: &Core<K, V>,

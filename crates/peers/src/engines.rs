@@ -1,0 +1,174 @@
+//! The engines behind one trait: a thread's handle for 8-byte keys and values.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use oxifaster::device::NullDisk;
+use oxifaster::store::{FasterKv, FasterKvConfig, Session};
+use papaya::HashMap;
+
+/// A thread's handle on an engine.
+pub trait Handle {
+    fn read(&mut self, key: u64) -> Option<u64>;
+    fn upsert(&mut self, key: u64, value: u64);
+    fn rmw(&mut self, key: u64);
+    /// Reads many keys at once if the engine can.
+    fn read_batch(&mut self, keys: &[u64], sum: &mut u64) {
+        for key in keys {
+            *sum = sum.wrapping_add(self.read(*key).unwrap_or(0));
+        }
+    }
+    fn upsert_batch(&mut self, pairs: &[(u64, u64)]) {
+        for (key, value) in pairs {
+            self.upsert(*key, *value);
+        }
+    }
+    fn rmw_batch(&mut self, keys: &[u64]) {
+        for key in keys {
+            self.rmw(*key);
+        }
+    }
+}
+
+/// An engine that threads get handles of.
+pub trait Engine: Sync {
+    fn name(&self) -> &'static str;
+    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_>;
+}
+
+pub struct Oxifaster(Arc<FasterKv<u64, u64, NullDisk>>);
+
+impl Oxifaster {
+    pub fn new(keys: u64) -> Self {
+        let config = FasterKvConfig {
+            table_size: (keys / 4).next_power_of_two(),
+            log_memory_size: keys * 24 * 5 / 4 + (64 << 20),
+            ..Default::default()
+        };
+        Self(Arc::new(FasterKv::new(config, NullDisk::new())))
+    }
+}
+
+impl Handle for Session<u64, u64, NullDisk> {
+    #[inline]
+    fn read(&mut self, key: u64) -> Option<u64> {
+        Session::read(self, &key).expect("read")
+    }
+
+    #[inline]
+    fn upsert(&mut self, key: u64, value: u64) {
+        Session::upsert(self, key, value).expect("upsert");
+    }
+
+    #[inline]
+    fn rmw(&mut self, key: u64) {
+        Session::rmw(self, key, |value| {
+            *value = value.wrapping_add(1);
+            true
+        })
+        .expect("rmw");
+    }
+
+    fn read_batch(&mut self, keys: &[u64], sum: &mut u64) {
+        for value in Session::read_batch(self, keys).expect("read_batch") {
+            *sum = sum.wrapping_add(value.unwrap_or(0));
+        }
+    }
+
+    fn upsert_batch(&mut self, pairs: &[(u64, u64)]) {
+        Session::upsert_batch(self, pairs).expect("upsert_batch");
+    }
+
+    fn rmw_batch(&mut self, keys: &[u64]) {
+        Session::rmw_batch(self, keys, |_, value| {
+            *value = value.wrapping_add(1);
+            true
+        })
+        .expect("rmw_batch");
+    }
+}
+
+impl Engine for Oxifaster {
+    fn name(&self) -> &'static str {
+        "oxifaster"
+    }
+
+    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_> {
+        Box::new(|body| body(&mut self.0.start_session().expect("session")))
+    }
+}
+
+pub struct Papaya(HashMap<u64, u64>);
+
+impl Papaya {
+    pub fn new(keys: u64) -> Self {
+        Self(HashMap::builder().capacity(keys as usize).build())
+    }
+}
+
+/// papaya's guard is taken per operation: an application that holds it longer would hold back reclamation.
+struct PapayaHandle<'a>(&'a HashMap<u64, u64>);
+
+impl Handle for PapayaHandle<'_> {
+    #[inline]
+    fn read(&mut self, key: u64) -> Option<u64> {
+        self.0.pin().get(&key).copied()
+    }
+
+    #[inline]
+    fn upsert(&mut self, key: u64, value: u64) {
+        self.0.pin().insert(key, value);
+    }
+
+    #[inline]
+    fn rmw(&mut self, key: u64) {
+        self.0.pin().update_or_insert(key, |value| value.wrapping_add(1), 1);
+    }
+}
+
+impl Engine for Papaya {
+    fn name(&self) -> &'static str {
+        "papaya"
+    }
+
+    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_> {
+        Box::new(|body| body(&mut PapayaHandle(&self.0)))
+    }
+}
+
+pub struct Dashmap(DashMap<u64, u64>);
+
+impl Dashmap {
+    pub fn new(keys: u64) -> Self {
+        Self(DashMap::with_capacity(keys as usize))
+    }
+}
+
+struct DashmapHandle<'a>(&'a DashMap<u64, u64>);
+
+impl Handle for DashmapHandle<'_> {
+    #[inline]
+    fn read(&mut self, key: u64) -> Option<u64> {
+        self.0.get(&key).map(|value| *value)
+    }
+
+    #[inline]
+    fn upsert(&mut self, key: u64, value: u64) {
+        self.0.insert(key, value);
+    }
+
+    #[inline]
+    fn rmw(&mut self, key: u64) {
+        *self.0.entry(key).or_insert(0) += 1;
+    }
+}
+
+impl Engine for Dashmap {
+    fn name(&self) -> &'static str {
+        "dashmap"
+    }
+
+    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_> {
+        Box::new(|body| body(&mut DashmapHandle(&self.0)))
+    }
+}

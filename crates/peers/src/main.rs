@@ -1,0 +1,33 @@
+//! oxifaster beside other in-memory maps and beside the machine's limits, in one run.
+//!
+//! Every engine holds the same keys and runs the same operations in rounds, one engine after the other, so that noise of
+//! the machine meets all of them; a figure is the median over the rounds, a ratio the median of the rounds' ratios.
+
+mod bounds;
+mod cold;
+mod engines;
+mod memory;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Compares oxifaster with other engines and with the machine's limits")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything in memory: single operations and batches, uniform and zipfian, beside papaya and dashmap.
+    Memory(memory::Arguments),
+    /// Point reads of data larger than memory, beside a loop of plain reads of the same file.
+    Cold(cold::Arguments),
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Arguments::parse().command {
+        Command::Memory(arguments) => memory::run(&arguments),
+        Command::Cold(arguments) => cold::run(&arguments),
+    }
+}

@@ -37,9 +37,9 @@ pub fn random_reads(path: &Path, depth: usize, duration: Duration) -> std::io::R
         for thread in 0..depth {
             let (file, stop, done) = (&file, &stop, &done);
             scope.spawn(move || {
-                let memory = oxifaster::device::Words::zeroed(1024).expect("memory");
-                // SAFETY: the words are this thread's alone, and hold 8192 bytes.
-                let buffer = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr() as *mut u8, 4096) };
+                let mut memory = vec![0_u8; 8192];
+                let aligned = memory.as_ptr().align_offset(4096);
+                let buffer = &mut memory[aligned..aligned + 4096];
                 let mut state = thread as u64 + 1;
                 while !stop.load(Ordering::Relaxed) {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

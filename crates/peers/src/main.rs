@@ -2,6 +2,7 @@
 //!
 //! Every engine holds the same keys and runs the same operations in rounds, one engine after the other, so that noise of
 //! the machine meets all of them; a figure is the median over the rounds, a ratio the median of the rounds' ratios.
+#![forbid(unsafe_code)]
 
 mod bounds;
 mod cold;

@@ -1,0 +1,28 @@
+//! The oxifaster program as a library: parsers, pipelines, reports. The binary is a thin `main`.
+//!
+//! Layer 6: nobody depends on it, but fuzzing drives [`input`].
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`input`] | from bytes to keys and values, or to words: pure parsers, chunks, sources |
+//! | [`pipeline`] | queue, permits, ordered inboxes, what the threads of a run share |
+//! | [`load`] | the pipeline of `load`: ordered, exact at a malformed line or an interrupt |
+//! | [`count`] | the pipeline of `count`, and the exact best in bounded memory |
+//! | [`memory_plan`] | how `--memory` is divided |
+//! | [`report`], [`output`], [`progress_bar`] | tables, JSON, standard output, the terminal |
+//! | [`failure`], [`interrupt`] | exit codes, signals |
+//! | [`byte_size`], [`process_memory`] | sizes as people write them, peak memory |
+#![forbid(unsafe_code)]
+
+pub mod byte_size;
+pub mod count;
+pub mod failure;
+pub mod input;
+pub mod interrupt;
+pub mod load;
+pub mod memory_plan;
+pub mod output;
+pub mod pipeline;
+pub mod process_memory;
+pub mod progress_bar;
+pub mod report;

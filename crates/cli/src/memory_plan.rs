@@ -1,0 +1,240 @@
+//! How `--memory` is divided, and what that carries.
+//!
+//! `--memory` is the total of everything that grows with the work: log frames, index, buffers. The program's code, its
+//! threads' stacks and the runtime come on top (some MiB). With `T` threads and `total` bytes:
+//!
+//! | part | bytes |
+//! |---|---|
+//! | device I/O buffers | what the store states for its engine |
+//! | best lists of `count` | `T` x (2 `--top` + 64) x 128 |
+//! | input | an eighth of the rest, at least 48 KiB and at most 3 MiB for each of the 2 `T` + 2 chunks in flight |
+//! | index table | the largest power of two of 64-byte buckets that, with its overflow, fits into a third of the rest |
+//! | index overflow | a quarter of the table |
+//! | checksum cache | a 64th of the log, at least 64 KiB |
+//! | log frames | all that is left, at least 8 pages of 64 KiB |
+//!
+//! A bucket holds seven entries. With five keys a bucket on average about one bucket in eight overflows, which the
+//! overflow budget carries: that is what the plan calls *well*. More keys than that are carried too: chains of records get
+//! longer, and cold keys take more device reads each.
+
+use crate::byte_size::ByteSize;
+use crate::failure::Failure;
+
+/// Bytes of an index bucket.
+const BUCKET_BYTES: u64 = 64;
+/// Keys that a bucket carries without many overflows.
+const KEYS_PER_BUCKET: u64 = 5;
+/// The smallest log that is planned: 8 pages of 64 KiB.
+const LOG_BYTES_MIN: u64 = 8 << 16;
+/// Smallest and largest chunk of input.
+const CHUNK_BYTES: (u64, u64) = (16 << 10, 1 << 20);
+/// A chunk of input is held as text, as records, and while the next one is read behind it.
+const CHUNK_COPIES: u64 = 3;
+/// The smallest index.
+const BUCKETS_MIN: u64 = 1024;
+
+/// What the memory has to carry besides the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// All memory, in bytes.
+    pub total_bytes: u64,
+    /// Threads with a session each.
+    pub threads: u64,
+    /// Bytes that the command needs for itself.
+    pub command_bytes: u64,
+    /// Bytes of the store's I/O buffers.
+    pub io_bytes: u64,
+    /// Page size of a store that exists, and the fewest pages that it works with.
+    pub existing_pages: Option<(u64, u64)>,
+}
+
+/// The memory, divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Everything.
+    pub total_bytes: u64,
+    /// Log frames.
+    pub log_bytes: u64,
+    /// Index table.
+    pub table_bytes: u64,
+    /// Overflow buckets of the index.
+    pub overflow_bytes: u64,
+    /// Checksums of pages on the device.
+    pub checksum_cache_bytes: u64,
+    /// Device I/O buffers.
+    pub io_bytes: u64,
+    /// Input in flight.
+    pub input_bytes: u64,
+    /// What the command needs for itself.
+    pub command_bytes: u64,
+    /// About how many bytes of input are a chunk.
+    pub chunk_bytes: u64,
+    /// How many chunks may exist at a time.
+    pub chunks_in_flight: u64,
+}
+
+impl MemoryPlan {
+    /// Divides the memory.
+    ///
+    /// # Errors
+    /// A usage failure that says the least total that works.
+    pub fn new(demand: &Demand) -> Result<Self, Failure> {
+        Self::divide(demand).ok_or_else(|| {
+            let least = Self::least_total(demand);
+            let pages = demand.existing_pages.map_or_else(String::new, |(page_bytes, _)| {
+                format!(" for a store with pages of {}", ByteSize(page_bytes))
+            });
+            Failure::usage(format_args!(
+                "--memory {} is too little with {} thread(s){pages}: the least is --memory {}K",
+                ByteSize(demand.total_bytes),
+                demand.threads,
+                least.div_ceil(1024)
+            ))
+        })
+    }
+
+    fn divide(demand: &Demand) -> Option<Self> {
+        let chunks_in_flight = 2 * demand.threads + 2;
+        let rest = demand.total_bytes.checked_sub(demand.io_bytes)?.checked_sub(demand.command_bytes)?;
+        let (chunk_min, chunk_max) = CHUNK_BYTES;
+        let chunk_bytes = (rest / 8 / (chunks_in_flight * CHUNK_COPIES)).clamp(chunk_min, chunk_max);
+        let input_bytes = chunk_bytes * chunks_in_flight * CHUNK_COPIES;
+        let rest = rest.checked_sub(input_bytes)?;
+        // A table and its overflow take five quarters of the table's buckets.
+        let most_buckets = rest / 3 / (BUCKET_BYTES * 5 / 4);
+        let buckets = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
+        let table_bytes = buckets * BUCKET_BYTES;
+        let overflow_bytes = table_bytes / 4;
+        let rest = rest.checked_sub(table_bytes + overflow_bytes)?;
+        let (log_bytes, checksum_cache_bytes) = log_and_checksums(rest)?;
+        let fewest = demand.existing_pages.map_or(0, |(page_bytes, pages)| page_bytes * pages);
+        if log_bytes < LOG_BYTES_MIN.max(fewest) {
+            return None;
+        }
+        Some(Self {
+            total_bytes: demand.total_bytes,
+            log_bytes,
+            table_bytes,
+            overflow_bytes,
+            checksum_cache_bytes,
+            io_bytes: demand.io_bytes,
+            input_bytes,
+            command_bytes: demand.command_bytes,
+            chunk_bytes,
+            chunks_in_flight,
+        })
+    }
+
+    /// The least total, in KiB steps, that [`MemoryPlan::divide`] accepts: dividing is monotone in the total but for
+    /// the steps of the table, so a doubling search with a bisection finds one.
+    fn least_total(demand: &Demand) -> u64 {
+        let works =
+            |kibibytes: u64| Self::divide(&Demand { total_bytes: kibibytes << 10, ..*demand }).is_some();
+        let mut high = 1;
+        while !works(high) && high < 1 << 50 {
+            high *= 2;
+        }
+        let mut low = high / 2;
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            if works(middle) { high = middle } else { low = middle }
+        }
+        high << 10
+    }
+
+    /// Buckets of the index table.
+    #[must_use]
+    pub fn buckets(&self) -> u64 {
+        self.table_bytes / BUCKET_BYTES
+    }
+
+    /// Overflow buckets of the index.
+    #[must_use]
+    pub fn overflow_buckets(&self) -> u64 {
+        self.overflow_bytes / BUCKET_BYTES
+    }
+
+    /// How many keys the index carries well; more work too, with longer chains.
+    #[must_use]
+    pub fn keys_carried_well(&self) -> u64 {
+        self.buckets() * KEYS_PER_BUCKET
+    }
+
+    /// The sum of all parts.
+    #[must_use]
+    pub fn sum_bytes(&self) -> u64 {
+        self.log_bytes
+            + self.table_bytes
+            + self.overflow_bytes
+            + self.checksum_cache_bytes
+            + self.io_bytes
+            + self.input_bytes
+            + self.command_bytes
+    }
+}
+
+/// Whole 64 KiB pages of log, and the checksum cache that the store adds to them.
+fn log_and_checksums(rest: u64) -> Option<(u64, u64)> {
+    let cache_of = |log: u64| (log / 64).max(64 << 10);
+    // 64/65 of the rest leaves room for a 64th of the log.
+    let log = (rest / 65 * 64).min(rest.checked_sub(64 << 10)?) >> 16 << 16;
+    Some((log, cache_of(log)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Demand, LOG_BYTES_MIN, MemoryPlan};
+    use crate::failure::FailureKind;
+
+    const MIB: u64 = 1 << 20;
+
+    fn demand(total_bytes: u64, threads: u64) -> Demand {
+        Demand { total_bytes, threads, command_bytes: 0, io_bytes: 8 * MIB, existing_pages: None }
+    }
+
+    #[test]
+    fn the_parts_never_exceed_the_whole_and_use_most_of_it() {
+        for threads in [1, 2, 8, 64] {
+            let least = MemoryPlan::least_total(&demand(0, threads));
+            for total in (0..200).map(|step| least + step * 777_777).chain([1 << 30, 1 << 34, 1 << 40]) {
+                let plan = MemoryPlan::new(&demand(total, threads)).unwrap();
+                assert!(plan.sum_bytes() <= total, "{plan:?}");
+                assert!(plan.sum_bytes() + (total / 32).max(256 << 10) >= total, "{plan:?} wastes memory");
+                assert!(plan.buckets().is_power_of_two());
+                assert!(plan.log_bytes >= LOG_BYTES_MIN);
+                assert!(plan.log_bytes >= plan.table_bytes || total < 16 * MIB, "{plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sixty_four_mebibytes_on_two_threads() {
+        let plan = MemoryPlan::new(&demand(64 * MIB, 2)).unwrap();
+        assert_eq!((plan.table_bytes, plan.overflow_bytes), (8 * MIB, 2 * MIB));
+        assert_eq!(plan.keys_carried_well(), 655_360);
+        assert_eq!(plan.chunk_bytes, 7 * MIB / 18);
+        assert!(plan.log_bytes > 38 * MIB, "{plan:?}");
+    }
+
+    #[test]
+    fn too_little_memory_names_the_least_that_works() {
+        let failure = MemoryPlan::new(&demand(MIB, 2)).unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Usage);
+        let least = MemoryPlan::least_total(&demand(MIB, 2));
+        assert!(
+            failure.to_string().ends_with(&format!("the least is --memory {}K", least >> 10)),
+            "{failure}"
+        );
+        assert!(MemoryPlan::new(&demand(least, 2)).is_ok());
+        assert!(MemoryPlan::new(&demand(least - 1024, 2)).is_err());
+    }
+
+    #[test]
+    fn a_store_with_large_pages_gets_its_fewest_pages() {
+        let large = Demand { existing_pages: Some((4 * MIB, 6)), ..demand(24 * MIB, 1) };
+        let failure = MemoryPlan::new(&large).unwrap_err();
+        assert!(failure.to_string().contains("for a store with pages of 4.0 MiB"), "{failure}");
+        let least = MemoryPlan::least_total(&large);
+        assert!(MemoryPlan::new(&Demand { total_bytes: least, ..large }).unwrap().log_bytes >= 24 * MIB);
+    }
+}

@@ -4,6 +4,9 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | [`arguments`], [`commands`] | what can be asked; each command from opening to its result |
+//! | [`store_access`] | the only way to a store |
+//! | [`verification`] | every block, every checksum |
 //! | [`input`] | from bytes to keys and values, or to words: pure parsers, chunks, sources |
 //! | [`pipeline`] | queue, permits, ordered inboxes, what the threads of a run share |
 //! | [`load`] | the pipeline of `load`: ordered, exact at a malformed line or an interrupt |
@@ -14,7 +17,9 @@
 //! | [`byte_size`], [`process_memory`] | sizes as people write them, peak memory |
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 pub mod byte_size;
+pub mod commands;
 pub mod count;
 pub mod failure;
 pub mod input;
@@ -26,3 +31,5 @@ pub mod pipeline;
 pub mod process_memory;
 pub mod progress_bar;
 pub mod report;
+pub mod store_access;
+pub mod verification;

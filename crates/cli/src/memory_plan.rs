@@ -8,7 +8,7 @@
 //! | device I/O buffers | what the store states for its engine |
 //! | best lists of `count` | `T` x (2 `--top` + 64) x 128 |
 //! | input | an eighth of the rest, at least 48 KiB and at most 3 MiB for each of the 2 `T` + 2 chunks in flight |
-//! | index table | the largest power of two of 64-byte buckets that, with its overflow, fits into a third of the rest |
+//! | index table | the largest power of two of 64-byte buckets that, with its overflow, fits into a third of the rest; a store that exists keeps at least its own |
 //! | index overflow | a quarter of the table |
 //! | checksum cache | a 64th of the log, at least 64 KiB |
 //! | log frames | all that is left, at least 8 pages of 64 KiB |
@@ -44,8 +44,21 @@ pub struct Demand {
     pub command_bytes: u64,
     /// Bytes of the store's I/O buffers.
     pub io_bytes: u64,
-    /// Page size of a store that exists, and the fewest pages that it works with.
-    pub existing_pages: Option<(u64, u64)>,
+    /// What a store that exists dictates.
+    pub existing: Option<Existing>,
+}
+
+/// What a store that exists dictates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Existing {
+    /// Bytes of its pages.
+    pub page_bytes: u64,
+    /// The fewest pages that it works with.
+    pub pages_min: u64,
+    /// Buckets of the largest index table that it was used with: smaller ones can't join its chains.
+    pub buckets: u64,
+    /// Whether a larger table may be made for it, which it then keeps.
+    pub table_may_grow: bool,
 }
 
 /// The memory, divided.
@@ -81,11 +94,15 @@ impl MemoryPlan {
     pub fn new(demand: &Demand) -> Result<Self, Failure> {
         Self::divide(demand).ok_or_else(|| {
             let least = Self::least_total(demand);
-            let pages = demand.existing_pages.map_or_else(String::new, |(page_bytes, _)| {
-                format!(" for a store with pages of {}", ByteSize(page_bytes))
+            let store = demand.existing.map_or_else(String::new, |existing| {
+                format!(
+                    " for a store with pages of {} and an index table of {}",
+                    ByteSize(existing.page_bytes),
+                    ByteSize(existing.buckets * BUCKET_BYTES)
+                )
             });
             Failure::usage(format_args!(
-                "--memory {} is too little with {} thread(s){pages}: the least is --memory {}K",
+                "--memory {} is too little with {} thread(s){store}: the least is --memory {}K",
                 ByteSize(demand.total_bytes),
                 demand.threads,
                 least.div_ceil(1024)
@@ -102,12 +119,17 @@ impl MemoryPlan {
         let rest = rest.checked_sub(input_bytes)?;
         // A table and its overflow take five quarters of the table's buckets.
         let most_buckets = rest / 3 / (BUCKET_BYTES * 5 / 4);
-        let buckets = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
+        let planned = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
+        let buckets = match demand.existing {
+            None => planned,
+            Some(existing) if existing.table_may_grow => planned.max(existing.buckets),
+            Some(existing) => existing.buckets,
+        };
         let table_bytes = buckets * BUCKET_BYTES;
         let overflow_bytes = table_bytes / 4;
         let rest = rest.checked_sub(table_bytes + overflow_bytes)?;
         let (log_bytes, checksum_cache_bytes) = log_and_checksums(rest)?;
-        let fewest = demand.existing_pages.map_or(0, |(page_bytes, pages)| page_bytes * pages);
+        let fewest = demand.existing.map_or(0, |existing| existing.page_bytes * existing.pages_min);
         if log_bytes < LOG_BYTES_MIN.max(fewest) {
             return None;
         }
@@ -183,13 +205,13 @@ fn log_and_checksums(rest: u64) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Demand, LOG_BYTES_MIN, MemoryPlan};
+    use super::{Demand, Existing, LOG_BYTES_MIN, MemoryPlan};
     use crate::failure::FailureKind;
 
     const MIB: u64 = 1 << 20;
 
     fn demand(total_bytes: u64, threads: u64) -> Demand {
-        Demand { total_bytes, threads, command_bytes: 0, io_bytes: 8 * MIB, existing_pages: None }
+        Demand { total_bytes, threads, command_bytes: 0, io_bytes: 8 * MIB, existing: None }
     }
 
     #[test]
@@ -230,11 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn a_store_with_large_pages_gets_its_fewest_pages() {
-        let large = Demand { existing_pages: Some((4 * MIB, 6)), ..demand(24 * MIB, 1) };
+    fn a_store_that_exists_gets_its_fewest_pages_and_its_table() {
+        let existing = Existing { page_bytes: 4 * MIB, pages_min: 6, buckets: 1 << 16, table_may_grow: true };
+        let large = Demand { existing: Some(existing), ..demand(24 * MIB, 1) };
         let failure = MemoryPlan::new(&large).unwrap_err();
-        assert!(failure.to_string().contains("for a store with pages of 4.0 MiB"), "{failure}");
+        assert!(failure.to_string().contains("pages of 4.0 MiB and an index table of 4.0 MiB"), "{failure}");
         let least = MemoryPlan::least_total(&large);
-        assert!(MemoryPlan::new(&Demand { total_bytes: least, ..large }).unwrap().log_bytes >= 24 * MIB);
+        let plan = MemoryPlan::new(&Demand { total_bytes: least, ..large }).unwrap();
+        assert!(plan.log_bytes >= 24 * MIB && plan.table_bytes >= 4 * MIB, "{plan:?}");
+        for (table_may_grow, larger) in [(true, true), (false, false)] {
+            let existing = Some(Existing { table_may_grow, ..existing });
+            let plan = MemoryPlan::new(&Demand { existing, ..demand(1 << 30, 1) }).unwrap();
+            assert_eq!(plan.table_bytes > 4 * MIB, larger);
+        }
     }
 }

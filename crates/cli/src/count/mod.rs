@@ -10,13 +10,13 @@
 mod read;
 mod top;
 
-use oxifaster_device::sync::{Arc, Mutex, thread};
+use oxifaster_device::sync::{Arc, Mutex};
 
 use crate::failure::Failure;
 use crate::input::words::{NgramWindow, for_each_word};
 use crate::input::{Source, TextChunk};
 use crate::interrupt::Interrupt;
-use crate::pipeline::{ChunkQueue, InFlight, Permit, Progress, RunState, RunningWorker, watch};
+use crate::pipeline::{ChunkQueue, InFlight, NamedThread, Permit, Progress, RunState, RunningWorker, watch};
 
 pub use top::TopCounts;
 
@@ -145,18 +145,15 @@ fn start_threads<S: CountSink + Send + 'static>(
     sinks: Vec<S>,
     shared: &Arc<CountRun>,
 ) -> Result<(), Failure> {
-    let mut bodies: Vec<(&str, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut threads = Vec::new();
     for sink in sinks {
         let (shared, worker) = (Arc::clone(shared), shared.run.worker());
-        bodies.push(("count-add", Box::new(move || count_chunks(&shared, sink, worker))));
+        threads.push(NamedThread::new("count-add", move || count_chunks(&shared, sink, worker)));
     }
+    // The reader is not counted as a worker: nobody waits for it.
     let reader = Arc::clone(shared);
-    bodies.push(("count-read", Box::new(move || read::read_sources(&reader, &sources))));
-    for (name, body) in bodies {
-        thread::spawn(name, body)
-            .map_err(|error| Failure::other(format_args!("can't start a thread: {error}")))?;
-    }
-    Ok(())
+    threads.push(NamedThread::new("count-read", move || read::read_sources(&reader, &sources)));
+    threads.into_iter().try_for_each(NamedThread::start)
 }
 
 /// Counts chunks until the queue ends.

@@ -9,7 +9,6 @@
 //! key is not among the best. An offer with an older, smaller count of the same key loses against the final one in the
 //! merge.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// The keys with the largest counts.

@@ -20,12 +20,12 @@ mod shard;
 
 use std::path::PathBuf;
 
-use oxifaster_device::sync::{Arc, Mutex, thread};
+use oxifaster_device::sync::{Arc, Mutex};
 
 use crate::failure::Failure;
 use crate::input::{LineParser, RecordBatch, Source};
 use crate::interrupt::Interrupt;
-use crate::pipeline::{ChunkQueue, InFlight, OrderedInbox, Permit, Progress, RunState, watch};
+use crate::pipeline::{ChunkQueue, InFlight, NamedThread, OrderedInbox, Permit, Progress, RunState, watch};
 
 pub use read::{InputOptions, ReadPlan};
 pub use shard::RecordSink;
@@ -91,7 +91,6 @@ struct ParsedChunk {
 
 /// One shard's part of a chunk.
 struct ShardChunk {
-    number: u64,
     batch: RecordBatch,
     /// Given to shard 0 only: what the whole chunk adds to the outcome.
     whole: Option<ChunkFacts>,
@@ -189,23 +188,20 @@ fn start_threads<S: RecordSink + Send + 'static>(
     sinks: Vec<S>,
     shared: &Arc<LoadRun>,
 ) -> Result<(), Failure> {
-    let mut bodies: Vec<(&str, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut threads = Vec::new();
     for (index, sink) in sinks.into_iter().enumerate() {
         let (shared, worker) = (Arc::clone(shared), shared.run.worker());
-        bodies.push(("load-store", Box::new(move || shard::store_shard(&shared, index, sink, worker))));
+        threads
+            .push(NamedThread::new("load-store", move || shard::store_shard(&shared, index, sink, worker)));
     }
     for _ in 0..shared.size.parsers.max(1) {
         let (shared, worker) = (Arc::clone(shared), shared.run.worker());
-        bodies.push(("load-parse", Box::new(move || parse::parse_chunks(&shared, worker))));
+        threads.push(NamedThread::new("load-parse", move || parse::parse_chunks(&shared, worker)));
     }
     // The reader is not counted as a worker: nobody waits for it.
     let reader = Arc::clone(shared);
-    bodies.push(("load-read", Box::new(move || read::read_sources(&reader, plan))));
-    for (name, body) in bodies {
-        thread::spawn(name, body)
-            .map_err(|error| Failure::other(format_args!("can't start a thread: {error}")))?;
-    }
-    Ok(())
+    threads.push(NamedThread::new("load-read", move || read::read_sources(&reader, plan)));
+    threads.into_iter().try_for_each(NamedThread::start)
 }
 
 fn outcome(shared: &LoadRun, interrupted: bool) -> LoadOutcome {

@@ -88,6 +88,6 @@ fn deliver(shared: &LoadRun, number: u64, chunk: ParsedChunk, permit: Permit) {
         first_skipped: chunk.first_skipped,
     });
     for (inbox, batch) in shared.inboxes.iter().zip(chunk.shards) {
-        inbox.insert(number, ShardChunk { number, batch, whole: whole.take(), _permit: Arc::clone(&permit) });
+        inbox.insert(number, ShardChunk { batch, whole: whole.take(), _permit: Arc::clone(&permit) });
     }
 }

@@ -11,10 +11,12 @@
 
 mod chunk_queue;
 mod in_flight;
+mod named_thread;
 mod ordered_inbox;
 mod run_state;
 
 pub use chunk_queue::ChunkQueue;
 pub use in_flight::{InFlight, Permit};
+pub use named_thread::NamedThread;
 pub use ordered_inbox::OrderedInbox;
 pub use run_state::{Progress, RunState, RunningWorker, watch};

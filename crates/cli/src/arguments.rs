@@ -1,0 +1,254 @@
+//! The command line: what can be asked, with examples in every `--help`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::byte_size::ByteSize;
+use crate::failure::EXIT_CODES_HELP;
+use crate::input::Format;
+use crate::input::format::ColumnName;
+
+/// A key-value store in a folder, for state larger than memory.
+#[derive(Debug, Parser)]
+#[command(name = "oxifaster", version, after_help = EXIT_CODES_HELP, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load records from TSV, CSV or JSON lines into a store.
+    Load(LoadArguments),
+    /// Print the values of keys.
+    Get(KeyArguments),
+    /// Delete keys.
+    Delete(KeyArguments),
+    /// Count the words, or sequences of words, of real text.
+    Count(CountArguments),
+    /// Say what is in a store and what it takes.
+    Stats(StatsArguments),
+    /// Read every block of a store and check every checksum.
+    Verify(VerifyArguments),
+}
+
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  oxifaster load --dir db people.tsv                        key: first column, value: the rest
+  oxifaster load --dir db people.csv --key id --value name  columns by the names in the header
+  oxifaster load --dir db events.jsonl --key event_id       value: the whole line
+  zcat events.gz | oxifaster load --dir db --format jsonl --key event_id -
+  oxifaster load --dir db --separator ';' --key 2 a.tsv b.tsv --memory 256M --json
+
+Of several records with one key the last one wins, over all files in their order. A malformed line ends the load; what
+stands before it is stored and durable, and the message says where it is. So does Ctrl-C, at the next line end; a second
+Ctrl-C ends at once.";
+
+/// Arguments of `load`.
+#[derive(Debug, Args)]
+#[command(after_help = LOAD_EXAMPLES)]
+pub struct LoadArguments {
+    /// Files to load, in order; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Folder of the store; it is made if it is missing.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Format of all files; by default their names tell (.tsv, .csv, .jsonl, .ndjson, .json).
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Column of the key, by number from 1 or by name, or field of the key in JSON. Default: column 1.
+    #[arg(long, value_name = "COLUMN")]
+    pub key: Option<ColumnName>,
+    /// Column or field of the value. Default: all columns but the key, or the whole JSON line.
+    #[arg(long, value_name = "COLUMN")]
+    pub value: Option<ColumnName>,
+    /// Character between columns, or `tab`. Default: tab for TSV, comma for CSV.
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    pub separator: Option<u8>,
+    /// The first line names the columns (default for CSV).
+    #[arg(long, conflicts_with = "no_header")]
+    pub header: bool,
+    /// The first line is a record (default for TSV).
+    #[arg(long)]
+    pub no_header: bool,
+    /// Leave malformed lines out, and say how many, instead of stopping at the first one (TSV and JSON lines).
+    #[arg(long)]
+    pub skip_malformed: bool,
+    /// How it is done.
+    #[command(flatten)]
+    pub resources: Resources,
+    /// How the result is written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+const KEY_EXAMPLES: &str = "\
+Examples:
+  oxifaster get --dir db alice bob        key, tab, value: one line each
+  oxifaster get --dir db --json alice     one JSON object, with what was read from the device
+  oxifaster delete --dir db alice
+
+A key that is not in the store is told on standard error, and the exit code is 6.";
+
+/// Arguments of `get` and `delete`.
+#[derive(Debug, Args)]
+#[command(after_help = KEY_EXAMPLES)]
+pub struct KeyArguments {
+    /// Keys.
+    #[arg(required = true, value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// Folder of the store.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Total memory.
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub memory: ByteSize,
+    /// How the result is written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+const COUNT_EXAMPLES: &str = "\
+Examples:
+  oxifaster count book.txt                                      the 10 most frequent words
+  oxifaster count --ngrams 3 --memory 10M crates docs src       three words in a row, far beyond the memory
+  oxifaster count --lowercase --top 100 --json *.txt
+  oxifaster count --dir counts january.txt && oxifaster count --dir counts february.txt && oxifaster get --dir counts rain
+
+A word is a longest run of letters and digits (of any script); everything else separates words. A sequence of words may
+cross line ends, but not the end of a file. A folder stands for all text files in it and below, without hidden ones.
+Without --dir the counts live in a temporary folder that is removed at the end.";
+
+/// Arguments of `count`.
+#[derive(Debug, Args)]
+#[command(after_help = COUNT_EXAMPLES)]
+pub struct CountArguments {
+    /// Files or folders of text; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Folder of the counts, which are added to what is there. Default: a temporary folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+    /// Count so many words in a row instead of single words.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub ngrams: u8,
+    /// How many of the largest counts to print, among the words of these files.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    pub top: u32,
+    /// Count words without regard to upper and lower case.
+    #[arg(long)]
+    pub lowercase: bool,
+    /// How it is done.
+    #[command(flatten)]
+    pub resources: Resources,
+    /// How the result is written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  oxifaster stats --dir db
+  oxifaster stats --dir db --json
+
+The store is opened, which checks its whole log, and closed again; nothing in it changes.";
+
+/// Arguments of `stats`.
+#[derive(Debug, Args)]
+#[command(after_help = STATS_EXAMPLES)]
+pub struct StatsArguments {
+    /// Folder of the store.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Total memory.
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub memory: ByteSize,
+    /// How the result is written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  oxifaster verify --dir db
+  oxifaster verify --dir db --json
+
+Each damaged block is told with its address in the log and its place in a file; the exit code is then 5. Nothing is
+changed.";
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub struct VerifyArguments {
+    /// Folder of the store.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// How the result is written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// Memory and threads.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Resources {
+    /// Total memory of log, index and buffers; the program divides it and says how many keys that carries.
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub memory: ByteSize,
+    /// Threads that work on the store, each with a session. Default: the number of cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+impl Resources {
+    /// How many threads to use.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArguments {
+    /// Write one JSON object to standard output instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn separator(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if text == "tab" || text == "\\t" => Ok(b'\t'),
+        [b'\n' | b'\r' | b'"'] => Err("line ends and quotes can't separate columns".to_owned()),
+        [byte] if byte.is_ascii() => Ok(*byte),
+        _ => Err("a separator is one ASCII character, or 'tab'".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Arguments, separator};
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_examples() {
+        Arguments::command().debug_assert();
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("oxifaster {}", command.get_name())), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn separators_are_single_characters() {
+        assert_eq!((separator("tab"), separator("\\t"), separator(";")), (Ok(b'\t'), Ok(b'\t'), Ok(b';')));
+        for text in ["", "ab", "é", "\n", "\""] {
+            assert!(separator(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}

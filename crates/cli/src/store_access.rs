@@ -1,0 +1,358 @@
+//! The program's only way to a store: where it lies in a folder, what it holds, how it is opened and closed.
+//!
+//! A store is a segmented device with the prefix `store`: `store.meta` and `store.{index}.log`. `load` keeps bytes under
+//! bytes, `count` keeps numbers under bytes; the codec numbers in the metadata tell which a folder holds, and each of the
+//! two refuses the other's.
+//!
+//! An index table, once used with a store, can't be smaller later. So only commands that write much may give a store a
+//! larger table; the others take the one it has.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oxifaster_core::codec::{FetchAdd, KeyCodec, PersistKey, PersistValue, ValueCodec};
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hlog::metadata::LogMetadata;
+use oxifaster_core::hlog::{FRAMES_MIN, PageLayout};
+use oxifaster_device::{ContentKind, DeviceError, FileSystemDisk, MetadataArea};
+use oxifaster_store::{FasterKv, FasterKvConfig, Session, Statistics};
+
+use crate::count::CountSink;
+use crate::failure::{Failure, FailureKind};
+use crate::input::RecordBatch;
+use crate::load::RecordSink;
+use crate::memory_plan::{Demand, Existing, MemoryPlan};
+
+/// Prefix of the device's files.
+pub const PREFIX: &str = "store";
+/// Bytes of log in one segment file. A store keeps the size that it was made with: changing this number is a format
+/// change.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+/// The file that holds byte `offset` of the log, and the byte in it.
+#[must_use]
+pub fn place_in_file(folder: &Path, offset: u64) -> (PathBuf, u64) {
+    (folder.join(format!("{PREFIX}.{:06}.log", offset / SEGMENT_BYTES)), offset % SEGMENT_BYTES)
+}
+
+/// log2 of the largest page that is used for a new store: 4 MiB.
+const PAGE_SIZE_BITS_MAX: u32 = 22;
+/// Header, extent and guard of a record, and the padding of key and value, in bytes.
+const RECORD_OVERHEAD_BYTES: u64 = 5 * 8;
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Bytes under bytes, as `load` makes.
+    Records,
+    /// Numbers under bytes, as `count` makes.
+    Counts,
+}
+
+impl Contents {
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Contents::Records => "records",
+            Contents::Counts => "counts",
+        }
+    }
+}
+
+/// A value type of the program's stores.
+pub trait StoredValue: PersistValue {
+    /// What a store of such values holds.
+    const CONTENTS: Contents;
+    /// The value as bytes for people.
+    fn shown(&self) -> Vec<u8>;
+}
+
+impl StoredValue for Vec<u8> {
+    const CONTENTS: Contents = Contents::Records;
+
+    fn shown(&self) -> Vec<u8> {
+        self.clone()
+    }
+}
+
+impl StoredValue for u64 {
+    const CONTENTS: Contents = Contents::Counts;
+
+    fn shown(&self) -> Vec<u8> {
+        self.to_string().into_bytes()
+    }
+}
+
+/// A folder's device, opened and locked, and what its metadata says.
+#[derive(Debug)]
+pub struct StoreFolder {
+    folder: PathBuf,
+    device: FileSystemDisk,
+    metadata: Option<LogMetadata>,
+}
+
+impl StoreFolder {
+    /// Opens the device of a folder that must hold a store.
+    ///
+    /// # Errors
+    /// `NotAStore` when it does not; `Locked`, `Damage`, and the device's errors.
+    pub fn existing(folder: &Path) -> Result<Self, Failure> {
+        let no_store = || {
+            Failure::new(FailureKind::NotAStore, format_args!("there is no store in {}", folder.display()))
+        };
+        // Asked before the device is opened: opening would make the files.
+        if !holds_device_files(folder) {
+            return Err(no_store());
+        }
+        let found = Self::open_or_create(folder)?;
+        if found.metadata.is_none() {
+            return Err(no_store());
+        }
+        Ok(found)
+    }
+
+    /// Opens the device of a folder, which is made if it is missing.
+    ///
+    /// # Errors
+    /// `Locked`, `Damage`, and the device's errors.
+    pub fn open_or_create(folder: &Path) -> Result<Self, Failure> {
+        let failure = |error| device_failure(folder, &error);
+        let device = FileSystemDisk::segmented(folder, PREFIX, SEGMENT_BYTES).map_err(failure)?;
+        let loaded = MetadataArea::read(&device, ContentKind::FasterKv).map_err(failure)?;
+        let metadata = loaded.map(|loaded| LogMetadata::decode(&loaded.payload)).transpose();
+        let metadata = metadata.map_err(|error| store_failure(folder, &error))?;
+        Ok(Self { folder: folder.to_path_buf(), device, metadata })
+    }
+
+    /// What the store holds; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// `NotAStore` for a store that another program made, with other types.
+    pub fn contents(&self) -> Result<Option<Contents>, Failure> {
+        let Some(metadata) = &self.metadata else { return Ok(None) };
+        let owner = metadata.owner;
+        let key_codec = <<Vec<u8> as PersistKey>::Codec as KeyCodec<Vec<u8>>>::NUMBER;
+        let contents =
+            [(value_codec::<Vec<u8>>(), Contents::Records), (value_codec::<u64>(), Contents::Counts)];
+        let found = contents.into_iter().find(|(number, _)| *number == owner.value_codec);
+        match found {
+            Some((_, contents)) if owner.key_codec == key_codec => Ok(Some(contents)),
+            _ => Err(Failure::new(
+                FailureKind::NotAStore,
+                format_args!(
+                    "the store in {} was made by another program: its key codec is {:#x} and its value codec {:#x}",
+                    self.folder.display(),
+                    owner.key_codec,
+                    owner.value_codec
+                ),
+            )),
+        }
+    }
+
+    /// Metadata of the store, if there is one.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&LogMetadata> {
+        self.metadata.as_ref()
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &FileSystemDisk {
+        &self.device
+    }
+
+    /// Divides memory for this store. `table_may_grow` is for commands that write much.
+    ///
+    /// # Errors
+    /// A usage failure when it is too little.
+    pub fn plan_memory(
+        &self,
+        total_bytes: u64,
+        threads: usize,
+        command_bytes: u64,
+        table_may_grow: bool,
+    ) -> Result<MemoryPlan, Failure> {
+        let existing = self.metadata.as_ref().map(|metadata| Existing {
+            page_bytes: metadata.layout().page_bytes(),
+            pages_min: FRAMES_MIN,
+            buckets: 1 << metadata.owner.table_bits,
+            table_may_grow,
+        });
+        let io_bytes = FasterKvConfig::default().memory_plan().io_bytes;
+        MemoryPlan::new(&Demand { total_bytes, threads: threads as u64, command_bytes, io_bytes, existing })
+    }
+
+    /// Opens the store, or makes it.
+    ///
+    /// # Errors
+    /// `NotAStore` when the folder holds something else than `V`; `Damage`, and the device's errors.
+    pub fn open<V: StoredValue>(self, plan: &MemoryPlan) -> Result<Store<V>, Failure> {
+        if let Some(found) = self.contents()?
+            && found != V::CONTENTS
+        {
+            return Err(Failure::new(
+                FailureKind::NotAStore,
+                format_args!(
+                    "{} holds {}, this command needs {}: use another folder",
+                    self.folder.display(),
+                    found.name(),
+                    V::CONTENTS.name()
+                ),
+            ));
+        }
+        let config = store_config(plan);
+        let kv = FasterKv::open(config, self.device).map_err(|error| store_failure(&self.folder, &error))?;
+        Ok(Store { folder: self.folder, kv: Arc::new(kv) })
+    }
+}
+
+fn value_codec<V: PersistValue>() -> u32 {
+    <V::Codec as ValueCodec<V>>::NUMBER
+}
+
+/// The store's configuration for a plan.
+fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
+    FasterKvConfig {
+        table_size: plan.buckets(),
+        log_memory_size: plan.log_bytes,
+        page_size_bits: PAGE_SIZE_BITS_MAX,
+        overflow_buckets: Some(plan.overflow_buckets()),
+        ..FasterKvConfig::default()
+    }
+}
+
+/// An open store with byte keys.
+#[derive(Debug)]
+pub struct Store<V: StoredValue> {
+    folder: PathBuf,
+    kv: Arc<FasterKv<Vec<u8>, V, FileSystemDisk>>,
+}
+
+impl<V: StoredValue> Store<V> {
+    /// Starts a session.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn session(&self) -> Result<StoreSession<V>, Failure> {
+        let session = self.kv.start_session().map_err(|error| store_failure(&self.folder, &error))?;
+        Ok(StoreSession { folder: self.folder.clone(), session })
+    }
+
+    /// Starts `count` sessions.
+    ///
+    /// # Errors
+    /// As [`Store::session`].
+    pub fn sessions(&self, count: usize) -> Result<Vec<StoreSession<V>>, Failure> {
+        (0..count).map(|_| self.session()).collect()
+    }
+
+    /// Largest key and value together, in bytes, that a page holds.
+    #[must_use]
+    pub fn record_bytes_max(&self) -> usize {
+        let layout: PageLayout = self.kv.log().layout();
+        let bytes = (layout.record_words_max() * 8).saturating_sub(RECORD_OVERHEAD_BYTES);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Makes everything durable that was acknowledged.
+    ///
+    /// # Errors
+    /// The device's error: the last consistent point stands then.
+    pub fn flush(&self) -> Result<(), Failure> {
+        self.kv.flush().map(drop).map_err(|error| store_failure(&self.folder, &error))
+    }
+
+    /// Flushes and closes.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub fn close(&self) -> Result<(), Failure> {
+        self.kv.close().map_err(|error| store_failure(&self.folder, &error))
+    }
+
+    /// Statistics since the store was opened.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.kv.stats()
+    }
+
+    /// The store itself.
+    #[must_use]
+    pub fn kv(&self) -> &FasterKv<Vec<u8>, V, FileSystemDisk> {
+        &self.kv
+    }
+}
+
+/// One thread's way into a store.
+#[derive(Debug)]
+pub struct StoreSession<V: StoredValue> {
+    folder: PathBuf,
+    session: Session<Vec<u8>, V, FileSystemDisk>,
+}
+
+impl<V: StoredValue> StoreSession<V> {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn read(&mut self, key: &[u8]) -> Result<Option<V>, Failure> {
+        self.session.read(key).map_err(|error| store_failure(&self.folder, &error))
+    }
+
+    /// Deletes a key; returns the value that it had.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn remove(&mut self, key: &[u8]) -> Result<Option<V>, Failure> {
+        self.session.remove(key).map_err(|error| store_failure(&self.folder, &error))
+    }
+}
+
+impl RecordSink for StoreSession<Vec<u8>> {
+    fn upsert_batch(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        for (key, value) in batch.iter() {
+            self.session.upsert(key, value).map_err(|error| store_failure(&self.folder, &error))?;
+        }
+        Ok(())
+    }
+}
+
+impl<V: StoredValue + FetchAdd + Into<u64> + From<u8>> CountSink for StoreSession<V> {
+    fn add_one(&mut self, key: &[u8]) -> Result<u64, Failure> {
+        let before = self.session.fetch_add(key, V::from(1));
+        before.map(|before| before.into() + 1).map_err(|error| store_failure(&self.folder, &error))
+    }
+}
+
+/// Whether opening the folder's device would find files of one.
+fn holds_device_files(folder: &Path) -> bool {
+    let ours =
+        |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with(&format!("{PREFIX}.")));
+    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| ours(&entry.file_name())))
+}
+
+/// What an error of the device means for the program.
+#[must_use]
+pub fn device_failure(folder: &Path, error: &DeviceError) -> Failure {
+    store_failure(folder, &Error::from(error.duplicate()))
+}
+
+/// What an error of the store means for the program.
+#[must_use]
+pub fn store_failure(folder: &Path, error: &Error) -> Failure {
+    let folder = folder.display();
+    match error.kind() {
+        ErrorKind::Locked => Failure::new(
+            FailureKind::Locked,
+            format_args!("another process has the store in {folder} open: {error}"),
+        ),
+        ErrorKind::Corruption => {
+            Failure::new(FailureKind::Damage, format_args!("the store in {folder} is damaged: {error}"))
+        }
+        ErrorKind::IncompatibleFormat => Failure::new(
+            FailureKind::NotAStore,
+            format_args!("{folder} holds no store of this program: {error}"),
+        ),
+        _ => Failure::other(format_args!("the store in {folder} failed: {error}")),
+    }
+}

@@ -1,0 +1,202 @@
+//! Everything that can go wrong ends with one sentence and the exit code that `--help` promises.
+
+mod program;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use oxifaster_device::FileSystemDisk;
+use oxifaster_device::sync::thread;
+
+use program::{Ran, command, run, run_with_input, text_of};
+
+fn loaded(folder: &Path, records: usize) -> PathBuf {
+    let store = folder.join("db");
+    let lines: String = (0..records).map(|number| format!("key{number}\t{}\n", "v".repeat(100))).collect();
+    let arguments = ["load", "--dir", text_of(&store), "--format", "tsv", "--memory", "10M", "-"];
+    run_with_input(&arguments, lines.as_bytes()).with_code(0);
+    store
+}
+
+#[test]
+fn wrong_arguments_are_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = text_of(folder.path());
+    let readme = "docs/format/page.md";
+    run(&["load"]).with_code(2).saying(&["--dir", "--help"]);
+    run(&["fly"]).with_code(2).saying(&["fly"]);
+    run(&["count", "--memory", "lots", readme]).with_code(2).saying(&["'lots' is not a size"]);
+    run(&["count", "--memory", "1M", readme])
+        .with_code(2)
+        .saying(&["--memory 1.0 MiB is too little", "the least is"]);
+    run(&["count", "--threads", "0", readme]).with_code(2).saying(&["--threads"]);
+    run(&["load", "--dir", dir, readme]).with_code(2).saying(&["page.md", "--format"]);
+    run(&["load", "--dir", dir, "--format", "jsonl", readme]).with_code(2).saying(&["--key"]);
+    run(&["load", "--dir", dir, "--format", "csv", "--header", "--no-header", readme]).with_code(2);
+    let nothing = run(&[]).with_code(2);
+    assert!(nothing.text().contains("Usage:"), "{}", nothing.text());
+}
+
+#[test]
+fn help_and_version_are_code_0() {
+    let help = run(&["--help"]).with_code(0).text();
+    assert!(help.contains("Exit codes:") && help.contains("damage"), "{help}");
+    assert!(run(&["load", "--help"]).with_code(0).text().contains("Examples:"));
+    assert!(run(&["--version"]).with_code(0).text().starts_with("oxifaster "));
+}
+
+#[test]
+fn bad_input_is_code_3_with_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let dir = text_of(&store);
+    run(&["load", "--dir", dir, "missing.tsv"]).with_code(3).saying(&["missing.tsv"]);
+    assert!(!store.exists(), "a mistyped file name made a store");
+    run(&["count", "missing"]).with_code(3).saying(&["missing"]);
+    let file = folder.path().join("a.jsonl");
+    std::fs::write(&file, "{\"id\":1}\n{\"id\":2}\n{\"id\":\n{\"id\":4}\n").unwrap();
+    let ran = run(&["load", "--json", "--dir", dir, "--key", "id", text_of(&file)]).with_code(3);
+    let ran = ran.saying(&["a.jsonl, line 3: not valid JSON", "everything up to line 2 of", "is durable"]);
+    assert_eq!(ran.json()["complete"], false);
+    run(&["get", "--dir", dir, "1", "2"]).with_code(0);
+    run(&["get", "--dir", dir, "4"]).with_code(6);
+}
+
+#[test]
+fn a_locked_store_is_code_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = loaded(folder.path(), 10);
+    let held =
+        FileSystemDisk::segmented(&store, "store", oxifaster_cli::store_access::SEGMENT_BYTES).unwrap();
+    for command in [&["get", "key1"][..], &["stats"], &["verify"]] {
+        run(&[command, &["--dir", text_of(&store)]].concat())
+            .with_code(4)
+            .saying(&["another process has the store in"]);
+    }
+    drop(held);
+    run(&["get", "key1", "--dir", text_of(&store)]).with_code(0);
+}
+
+#[test]
+fn a_damaged_block_is_code_5_with_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = loaded(folder.path(), 5000);
+    let dir = text_of(&store);
+    run(&["verify", "--dir", dir]).with_code(0);
+    let segment = store.join("store.000000.log");
+    let whole = std::fs::read(&segment).unwrap();
+    let cases = [
+        ("data", 3 * 65_536 + 5 * 4096 + 17, "the block does not match its checksum", 1),
+        ("checksums", 2 * 65_536 + 100, "the checksum block does not match its own checksum", 1),
+    ];
+    for (name, byte, what, blocks) in cases {
+        let mut damaged = whole.clone();
+        damaged[byte] ^= 0x40;
+        std::fs::write(&segment, damaged).unwrap();
+        let ran = run(&["verify", "--json", "--dir", dir]).with_code(5);
+        let block_start = byte / 4096 * 4096;
+        let address = format!("{:#x}", block_start / 8);
+        let ran = ran.saying(&["blocks of the store in", &format!("the first one at address {address}")]);
+        let report = ran.json();
+        assert_eq!(report["damaged_blocks"], blocks, "{name}");
+        assert_eq!(report["damage"][0]["address"], address.as_str(), "{name}");
+        assert_eq!(report["damage"][0]["byte"], block_start, "{name}");
+        assert_eq!(report["damage"][0]["what"], what, "{name}");
+        assert_eq!(report["damage"][0]["file"], segment.to_str().unwrap(), "{name}");
+        run(&["get", "--dir", dir, "--memory", "10M", "key1"]).with_code(5).saying(&["is damaged"]);
+    }
+    std::fs::write(&segment, &whole).unwrap();
+    run(&["verify", "--dir", dir]).with_code(0);
+    std::fs::write(&segment, &whole[..whole.len() / 2]).unwrap();
+    let ran = run(&["verify", "--dir", dir]).with_code(5);
+    assert!(ran.text().contains("the block is missing"), "{}", ran.text());
+}
+
+#[test]
+fn damaged_metadata_is_code_5() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = loaded(folder.path(), 10);
+    let meta = store.join("store.meta");
+    let mut bytes = std::fs::read(&meta).unwrap();
+    // Both slots, wherever the file keeps them: every copy of the magic gets a wrong generation behind it.
+    let starts: Vec<usize> =
+        bytes.windows(8).enumerate().filter(|(_, window)| window == b"OXFSTMD1").map(|(at, _)| at).collect();
+    assert_eq!(starts.len(), 2);
+    bytes[starts[0] + 20] ^= 1;
+    std::fs::write(&meta, &bytes).unwrap();
+    let one = run(&["verify", "--dir", text_of(&store)]).with_code(5);
+    assert!(one.stderr.contains("metadata slot"), "{}", one.stderr);
+    bytes[starts[1] + 20] ^= 1;
+    std::fs::write(&meta, &bytes).unwrap();
+    for command in [&["verify"][..], &["get", "key1"], &["stats"]] {
+        run(&[command, &["--dir", text_of(&store)]].concat()).with_code(5).saying(&["is damaged"]);
+    }
+}
+
+#[test]
+fn no_store_is_code_7() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    for dir in [folder.path(), &missing] {
+        for command in [&["get", "key"][..], &["delete", "key"], &["stats"], &["verify"]] {
+            run(&[command, &["--dir", text_of(dir)]].concat()).with_code(7).saying(&["there is no store in"]);
+        }
+    }
+    assert!(
+        !missing.exists() && std::fs::read_dir(folder.path()).unwrap().next().is_none(),
+        "files were made"
+    );
+}
+
+/// Ctrl-C while standard input is open and silent: what came is stored, and the message says up to where.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_load_says_what_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let mut child = command()
+        .args(["load", "--json", "--dir", text_of(&store), "--format", "tsv", "--memory", "10M", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines: String = (1..=20_000).map(|line| format!("{line}\tvalue\n")).collect();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    // The pipe is empty soon; the reader then waits for more, which never comes.
+    thread::sleep(Duration::from_secs(1));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let ran = Ran::of(child.wait_with_output().unwrap()).with_code(130);
+    drop(stdin);
+    let ran = ran.saying(&["interrupted: everything up to line", "of standard input is durable"]);
+    let records = ran.json()["records"].as_u64().unwrap();
+    assert!(ran.stderr.contains(&format!("line {records} of")), "{}", ran.stderr);
+    assert!((1..20_000).contains(&records), "{records}");
+    run(&["get", "--dir", text_of(&store), &records.to_string()]).with_code(0);
+    run(&["get", "--dir", text_of(&store), &(records + 1).to_string()]).with_code(6);
+}
+
+/// A reader that goes away ends the output quietly.
+#[test]
+fn a_broken_pipe_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    let words: String = (0..60_000).map(|number| format!("word{number} ")).collect();
+    std::fs::write(&text, words).unwrap();
+    let mut child = command()
+        .args(["count", "--top", "60000", "--memory", "128M", text_of(&text)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 10];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    drop(stdout);
+    let ran = Ran::of(child.wait_with_output().unwrap()).with_code(0);
+    assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("pipe"), "{}", ran.stderr);
+}

@@ -1,0 +1,125 @@
+//! `load`, `get`, `delete`, `stats`, `verify`: a store through its whole life.
+
+mod program;
+
+use std::path::Path;
+
+use program::{number, run, run_with_input, text_of};
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+/// 40,000 records of about 200 bytes: far more than 10 MiB of memory leave to the log.
+fn many_records() -> String {
+    (0..40_000).map(|number| format!("key{number}\tvalue {number} {}\n", "x".repeat(180))).collect()
+}
+
+#[test]
+fn a_store_larger_than_memory_through_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, file) = (folder.path().join("db"), folder.path().join("many.tsv"));
+    write(&file, &many_records());
+    let dir = text_of(&store);
+    let small = ["--dir", dir, "--memory", "10M"];
+
+    let loaded = run(&[&["load", "--json", text_of(&file)], &small[..]].concat()).with_code(0).json();
+    assert_eq!(number(&loaded, "/records"), 40_000);
+    assert!(number(&loaded, "/store/log_on_device_bytes") > 5 << 20, "{loaded}");
+    assert!(number(&loaded, "/memory/log_bytes") < 2 << 20, "{loaded}");
+
+    let got = run(&[&["get", "--json", "key0", "key39999"], &small[..]].concat()).with_code(0).json();
+    let expected = format!("value 0 {}", "x".repeat(180));
+    assert_eq!(got.pointer("/found/0/value").and_then(|value| value.as_str()), Some(expected.as_str()));
+    assert!(number(&got, "/device/reads") > 0, "key0 was not read from the device: {got}");
+    assert_eq!(number(&got, "/operations/read_hits"), 2);
+
+    run(&[&["delete", "key0"], &small[..]].concat()).with_code(0);
+    run(&[&["get", "key0"], &small[..]].concat()).with_code(6).saying(&["'key0' is not in the store"]);
+    run(&[&["delete", "key0", "key1"], &small[..]].concat())
+        .with_code(6)
+        .saying(&["'key0' is not in the store"]);
+    run(&[&["get", "key1"], &small[..]].concat()).with_code(6);
+
+    let stats = run(&[&["stats", "--json"], &small[..]].concat()).with_code(0).json();
+    assert!(number(&stats, "/log/records") >= 40_000, "{stats}");
+    assert_eq!(number(&stats, "/log/tombstones"), 2, "{stats}");
+    assert_eq!(stats.pointer("/contents").and_then(|text| text.as_str()), Some("records"));
+
+    let verified = run(&["verify", "--json", "--dir", dir]).with_code(0).json();
+    assert_eq!(verified["whole"], true);
+    assert!(number(&verified, "/blocks") > (8 << 20) / 4096, "{verified}");
+}
+
+#[test]
+fn every_format_and_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let dir = text_of(&store);
+    let csv = folder.path().join("a.csv");
+    write(&csv, "id,name\n1,\"Ada, Countess\"\n2,\"two\nlines\"\n");
+    run(&["load", "--dir", dir, "--key", "id", "--value", "name", text_of(&csv)]).with_code(0);
+    let lines = b"{\"id\":3,\"name\":\"Grace\"}\n{\"id\":\"4\",\"name\":\"\\u00e9\"}\n";
+    run_with_input(
+        &["load", "--dir", dir, "--format", "jsonl", "--key", "id", "--value", "name", "-"],
+        lines,
+    )
+    .with_code(0);
+    run_with_input(&["load", "--dir", dir, "--format", "tsv", "--separator", ";", "-"], b"5;a;b\n6;\xff\n")
+        .with_code(0);
+    let got = run(&["get", "--dir", dir, "1", "2", "3", "4", "5", "6"]).with_code(0);
+    let expected = b"1\tAda, Countess\n2\ttwo\nlines\n3\tGrace\n4\t\xc3\xa9\n5\ta;b\n6\t\xff\n";
+    assert_eq!(got.stdout, expected, "{}", got.text());
+    let got = run(&["get", "--json", "--dir", dir, "6"]).with_code(0).json();
+    assert_eq!(got.pointer("/found/0/value_hex").and_then(|value| value.as_str()), Some("ff"));
+}
+
+#[test]
+fn the_closing_table_is_for_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, file) = (folder.path().join("db"), folder.path().join("a.tsv"));
+    write(&file, "k\tv\n");
+    let table = run(&["load", "--dir", text_of(&store), text_of(&file)]).with_code(0).text();
+    for row in [
+        "records ",
+        "log in memory",
+        "log on the device only",
+        "device reads",
+        "records a second",
+        "peak memory",
+        "disk ",
+    ] {
+        assert!(table.contains(row), "no {row} in\n{table}");
+    }
+}
+
+#[test]
+fn records_and_counts_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let (records, counts) = (folder.path().join("records"), folder.path().join("counts"));
+    let file = folder.path().join("a.tsv");
+    write(&file, "k\tv\n");
+    run(&["load", "--dir", text_of(&records), text_of(&file)]).with_code(0);
+    run(&["count", "--dir", text_of(&counts), text_of(&file)]).with_code(0);
+    run(&["count", "--dir", text_of(&records), text_of(&file)])
+        .with_code(7)
+        .saying(&["holds records, this command needs counts"]);
+    run(&["load", "--dir", text_of(&counts), text_of(&file)])
+        .with_code(7)
+        .saying(&["holds counts, this command needs records"]);
+}
+
+/// A table that was made large stays large: looking at a store must not make it so.
+#[test]
+fn looking_at_a_store_does_not_change_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, file) = (folder.path().join("db"), folder.path().join("a.tsv"));
+    write(&file, "k\tv\n");
+    let dir = text_of(&store);
+    run(&["load", "--dir", dir, "--memory", "10M", text_of(&file)]).with_code(0);
+    let before = std::fs::read(store.join("store.meta")).unwrap();
+    run(&["get", "--dir", dir, "--memory", "1G", "k"]).with_code(0);
+    run(&["stats", "--dir", dir, "--memory", "1G"]).with_code(0);
+    run(&["verify", "--dir", dir]).with_code(0);
+    assert_eq!(std::fs::read(store.join("store.meta")).unwrap(), before, "the metadata changed");
+}

@@ -1,4 +1,5 @@
 //! `load`, `get`, `delete`, `stats`, `verify`: a store through its whole life.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod program;
 

@@ -1,4 +1,5 @@
 //! Runs the program and looks at what it says. Shared by the integration tests.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(dead_code, reason = "every test crate uses another part of this module")]
 
 use std::io::Write;
@@ -8,14 +9,14 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// What a run of the program left behind.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: output.stdout,
@@ -25,14 +26,14 @@ impl Ran {
 
     /// The run must have ended with this code.
     #[track_caller]
-    pub fn with_code(self, code: i32) -> Self {
+    pub(crate) fn with_code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.text(), self.stderr);
         self
     }
 
     /// Standard error must be one sentence (one line) that holds all of these words.
     #[track_caller]
-    pub fn saying(self, words: &[&str]) -> Self {
+    pub(crate) fn saying(self, words: &[&str]) -> Self {
         assert_eq!(self.stderr.lines().count(), 1, "not one sentence: {}", self.stderr);
         for word in words {
             assert!(self.stderr.contains(word), "'{word}' is not in: {}", self.stderr);
@@ -40,30 +41,30 @@ impl Ran {
         self
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
     /// Standard output as one JSON object.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error} in: {}", self.text()))
     }
 }
 
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oxifaster"));
     command.current_dir(repository());
     command
 }
 
 /// Runs the program with arguments, standard input empty.
-pub fn run(arguments: &[&str]) -> Ran {
+pub(crate) fn run(arguments: &[&str]) -> Ran {
     Ran::of(command().args(arguments).stdin(Stdio::null()).output().unwrap())
 }
 
 /// Runs the program with arguments and standard input.
-pub fn run_with_input(arguments: &[&str], input: &[u8]) -> Ran {
+pub(crate) fn run_with_input(arguments: &[&str], input: &[u8]) -> Ran {
     let mut child = command()
         .args(arguments)
         .stdin(Stdio::piped())
@@ -81,17 +82,17 @@ pub fn run_with_input(arguments: &[&str], input: &[u8]) -> Ran {
 }
 
 /// The repository's root: its sources and documents are real text that always ships.
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-pub fn text_of(path: &Path) -> &str {
+pub(crate) fn text_of(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// A number in a JSON report, by its path.
 #[track_caller]
-pub fn number(report: &Value, pointer: &str) -> u64 {
+pub(crate) fn number(report: &Value, pointer: &str) -> u64 {
     report
         .pointer(pointer)
         .and_then(Value::as_u64)

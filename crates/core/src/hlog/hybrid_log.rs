@@ -21,6 +21,7 @@ use oxifaster_device::sync::thread::JoinHandle;
 use oxifaster_device::sync::{Condvar, Mutex, clock};
 use oxifaster_device::{StorageDevice, Words};
 
+use super::buffer_pool::BufferPool;
 use super::checksum::BlockIdentity;
 use super::checksum_cache::ChecksumCache;
 use super::configuration::{FramePlan, HybridLogConfig};
@@ -115,6 +116,7 @@ pub struct HybridLog {
     /// Time lines of the blocks, read by read-back; replaced when the first write starts a new one.
     pub(crate) identity: Mutex<Arc<BlockIdentity>>,
     pub(crate) checksums: ChecksumCache,
+    pub(crate) buffers: Arc<BufferPool>,
     pub(crate) flushing: Mutex<()>,
     pub(crate) counters: IoCounters,
     pub(crate) maintenance: Mutex<Option<JoinHandle<()>>>,
@@ -153,6 +155,7 @@ impl HybridLog {
             durable: Mutex::new(durable),
             identity: Mutex::new(Arc::new(identity)),
             checksums: ChecksumCache::new(usize::try_from(config.checksum_cache_bytes).unwrap_or(usize::MAX)),
+            buffers: Arc::default(),
             flushing: Mutex::new(()),
             counters: IoCounters::default(),
             maintenance: Mutex::new(None),

@@ -11,8 +11,10 @@
 //! | `flush` | consistent points, close, time lines |
 //! | `open`, `metadata` | creation and reopening |
 //! | `checksum`, `checksum_cache`, `read_back` | verified reading |
+//! | `buffer_pool` | memory of small reads |
 //! | `configuration` | how memory is divided |
 
+mod buffer_pool;
 pub mod checksum;
 mod checksum_cache;
 mod configuration;

@@ -16,6 +16,7 @@ use oxifaster_device::{
     BLOCK_BYTES, BLOCK_WORDS, Completion, IoBuffer, IoOperation, IoQueue, IoRequest, Wait,
 };
 
+use super::buffer_pool::BufferPool;
 use super::checksum::{BlockIdentity, block_bytes, packed_get, packed_index, packed_set};
 use super::checksum_cache::PageChecksums;
 use super::hybrid_log::HybridLog;
@@ -38,6 +39,19 @@ pub struct BlockRead {
     outstanding: u32,
     short_reads: u32,
     failed: Option<Error>,
+    pool: Arc<BufferPool>,
+}
+
+impl Drop for BlockRead {
+    fn drop(&mut self) {
+        // A request in flight may still write into the buffers: those are left to it.
+        if self.outstanding == 0 {
+            self.pool.give_back(self.data.clone());
+            if let Some(header) = self.header.take() {
+                self.pool.give_back(header);
+            }
+        }
+    }
 }
 
 /// Which part of a [`BlockRead`] a request fills; kept in the lowest bit of its tag.
@@ -65,10 +79,21 @@ impl HybridLog {
         let known = self.checksums.get(page);
         let header = match &known {
             Some(_) => None,
-            None => Some(IoBuffer::zeroed(usize::try_from(layout.checksum_blocks()).unwrap_or(1))?),
+            None => Some(self.buffers.take(usize::try_from(layout.checksum_blocks()).unwrap_or(1))?),
         };
-        let data = IoBuffer::zeroed(usize::try_from(blocks).unwrap_or(1))?;
-        Ok(BlockRead { page, first_word, data, known, header, outstanding: 0, short_reads: 0, failed: None })
+        let data = self.buffers.take(usize::try_from(blocks).unwrap_or(1))?;
+        let pool = Arc::clone(&self.buffers);
+        Ok(BlockRead {
+            page,
+            first_word,
+            data,
+            known,
+            header,
+            outstanding: 0,
+            short_reads: 0,
+            failed: None,
+            pool,
+        })
     }
 
     /// The time lines of the log's blocks.

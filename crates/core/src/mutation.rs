@@ -34,6 +34,32 @@ pub(crate) enum Mutation {
     GrowthLeavesEntries,
     /// Growth: the overflow word is left as it is when a chain is frozen.
     GrowthLeavesOverflow,
+    /// Record: no Release fence between the odd sequence and the value words.
+    RecordWriteWithoutFence,
+    /// Record: the even sequence is a relaxed store.
+    RecordEvenRelaxed,
+    /// Record: a reader loads the sequence relaxed.
+    RecordSequenceRelaxed,
+    /// Record: no Acquire fence between a reader's value words and its second look at the sequence.
+    RecordReadWithoutFence,
+    /// Record: a reader does not look at the sequence again.
+    RecordReadWithoutRecheck,
+    /// Record: the latch is taken by a relaxed compare-exchange.
+    RecordLatchRelaxed,
+    /// Record: the latch is released by a relaxed store.
+    RecordUnlatchRelaxed,
+    /// Record: a latch is granted although somebody holds it.
+    RecordLatchShared,
+    /// Record: a latch is granted on a tombstone.
+    RecordLatchIgnoresTombstone,
+    /// Record: a tombstone or a seal is set although somebody holds the latch.
+    RecordBitsIgnoreLatch,
+    /// Record: the value is not compared with the copy that the decision was made on.
+    RecordUpdateUnchecked,
+    /// Record: a superseding writer does not seal.
+    RecordSupersedeWithoutSeal,
+    /// Record: whoever meets a seal sees it relaxed.
+    RecordSealSeenRelaxed,
 }
 
 #[cfg(not(loom))]

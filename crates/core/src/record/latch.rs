@@ -8,6 +8,7 @@ use oxifaster_device::sync::canary;
 use super::info::RecordInfo;
 use super::layout::{RecordLayout, join, split};
 use super::reference::RecordRef;
+use crate::mutation::{Mutation, planted};
 
 /// Why a latch can't be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,28 +34,18 @@ impl<'g> Latched<'g> {
     #[inline]
     pub(super) fn take(record: RecordRef<'g>, layout: RecordLayout) -> Result<Self, LatchError> {
         let header = record.word(0);
-        let mut seen = header.load(Ordering::Relaxed);
+        // Acquire, here and when the exchange fails, pairs with the Release of a seal: who is refused because of it finds
+        // the published successor when it looks the key up again.
+        let seen_order =
+            if planted(Mutation::RecordSealSeenRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        // Acquire pairs with the Release of the former holder's release: its value words are seen.
+        let order = if planted(Mutation::RecordLatchRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        let mut seen = header.load(seen_order);
         loop {
-            let info = RecordInfo::from_bits(seen);
-            if info.is_sealed() {
-                return Err(LatchError::Sealed);
+            if let Some(refusal) = refusal(RecordInfo::from_bits(seen)) {
+                return Err(refusal);
             }
-            if info.is_tombstone() {
-                return Err(LatchError::Tombstone);
-            }
-            if info.is_invalid() {
-                return Err(LatchError::Invalid);
-            }
-            if info.is_latched() && !canary::armed("ignore_latch") {
-                return Err(LatchError::Busy);
-            }
-            // Acquire pairs with the Release of the former holder's release: its value words are seen.
-            match header.compare_exchange_weak(
-                seen,
-                seen | RecordInfo::LATCH,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match header.compare_exchange_weak(seen, seen | RecordInfo::LATCH, order, seen_order) {
                 Ok(_) => return Ok(Self { record, layout }),
                 Err(other) => seen = other,
             }
@@ -64,7 +55,9 @@ impl<'g> Latched<'g> {
     /// Whether the value is still the one that was copied at `sequence`.
     #[must_use]
     pub fn value_unchanged_since(&self, sequence: u64) -> bool {
+        // Relaxed: only holders of the latch change the guard, and taking the latch made their stores visible.
         self.record.word(self.layout.guard_at()).load(Ordering::Relaxed) == sequence
+            || planted(Mutation::RecordUpdateUnchecked)
     }
 
     /// Whether a value of `len` bytes fits.
@@ -90,10 +83,13 @@ impl<'g> Latched<'g> {
         };
         guard.store(odd, Ordering::Relaxed);
         // Pairs with the reader's Acquire fence: whoever reads a word stored below sees at least the odd sequence.
-        fence(Ordering::Release);
+        if !planted(Mutation::RecordWriteWithoutFence) {
+            fence(Ordering::Release);
+        }
         self.record.store_bytes(self.record.value_start(), value);
         // Release pairs with the reader's Acquire load: an even sequence shows all of the value.
-        guard.store(even, Ordering::Release);
+        let order = if planted(Mutation::RecordEvenRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        guard.store(even, order);
     }
 
     /// Sets the tombstone and releases the latch.
@@ -103,25 +99,38 @@ impl<'g> Latched<'g> {
 
     /// Seals the record, whose successor is published, and releases the latch.
     pub fn seal(self) {
-        if canary::armed("supersede_without_seal") {
+        if canary::armed("supersede_without_seal") || planted(Mutation::RecordSupersedeWithoutSeal) {
             return;
         }
         self.release(RecordInfo::SEALED);
     }
 
-    /// Sets header bits and releases the latch in one store-visible step.
+    /// Sets header bits and releases the latch in one step.
     fn release(self, bits: u64) {
-        let header = self.record.word(0);
-        // Only the holder changes the header of a record of these classes, so load and store lose nothing.
-        let latched = header.load(Ordering::Relaxed);
-        header.store((latched | bits) & !RecordInfo::LATCH, Ordering::Release);
+        self.record.store_unlatched(bits);
         mem::forget(self);
     }
 }
 
 impl Drop for Latched<'_> {
+    #[inline]
     fn drop(&mut self) {
-        // Release pairs with the Acquire of the next holder.
-        self.record.word(0).fetch_and(!RecordInfo::LATCH, Ordering::Release);
+        self.record.store_unlatched(0);
+    }
+}
+
+/// Why the latch of a record with this header can't be had.
+#[inline]
+fn refusal(info: RecordInfo) -> Option<LatchError> {
+    if info.is_sealed() {
+        Some(LatchError::Sealed)
+    } else if info.is_tombstone() && !planted(Mutation::RecordLatchIgnoresTombstone) {
+        Some(LatchError::Tombstone)
+    } else if info.is_invalid() {
+        Some(LatchError::Invalid)
+    } else if info.is_latched() && !canary::armed("ignore_latch") && !planted(Mutation::RecordLatchShared) {
+        Some(LatchError::Busy)
+    } else {
+        None
     }
 }

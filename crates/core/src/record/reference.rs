@@ -9,9 +9,10 @@ use super::layout::{RecordLayout, join, split};
 use crate::address::Address;
 use crate::codec::word_of;
 use crate::error::{Error, ErrorKind};
+use crate::mutation::{Mutation, planted};
 
 /// Rounds in which a reader tries to get between the writers before it gives up for now.
-const READ_ROUNDS_MAX: u32 = 64;
+const READ_ROUNDS_MAX: u32 = if cfg!(loom) { 2 } else { 64 };
 
 /// A record whose words are lent by `'g`: from its header to its end or farther.
 #[derive(Clone, Copy, Debug)]
@@ -200,8 +201,10 @@ impl<'g> RecordRef<'g> {
         self.word(self.value_start()).fetch_add(delta, Ordering::AcqRel)
     }
 
-    /// Sets bits of the header unless one of `unless` is set. `AcqRel` pairs with `info`.
-    fn try_set(self, bits: u64, unless: u64) -> bool {
+    /// Sets bits of the header of a live record that nobody has latched (rule 6). `AcqRel` pairs with `info`.
+    fn try_set(self, bits: u64) -> bool {
+        let unless = RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID;
+        let unless = unless | if planted(Mutation::RecordBitsIgnoreLatch) { 0 } else { RecordInfo::LATCH };
         let header = self.word(0);
         let mut seen = header.load(Ordering::Relaxed);
         while seen & unless == 0 {
@@ -213,18 +216,21 @@ impl<'g> RecordRef<'g> {
         false
     }
 
-    /// Seals a live word record: nobody who sees the seal changes its value.
-    #[must_use]
-    pub fn try_seal_word(self) -> bool {
-        self.try_set(RecordInfo::SEALED, RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID)
+    /// Sets header bits and gives the latch back. Only for its holder, who alone changes the header meanwhile (rule 6):
+    /// so a load and a store lose nothing. Release pairs with the Acquire of the next holder, and of `info`.
+    #[inline]
+    pub(super) fn store_unlatched(self, bits: u64) {
+        let order =
+            if planted(Mutation::RecordUnlatchRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        let latched = self.word(0).load(Ordering::Relaxed);
+        self.word(0).store((latched | bits) & !RecordInfo::LATCH, order);
     }
 
-    /// Seals a live record of any class that nobody has latched, for a copier that waits until all who may have seen it
-    /// unsealed have left, and copies it then.
+    /// Seals a live record that nobody has latched: for whoever waits until all who may have seen it unsealed have left,
+    /// and then copies or removes it.
     #[must_use]
     pub fn try_seal(self) -> bool {
-        let unless = RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID | RecordInfo::LATCH;
-        self.try_set(RecordInfo::SEALED, unless)
+        self.try_set(RecordInfo::SEALED)
     }
 
     /// Takes back a seal of [`try_seal`](Self::try_seal) whose copy was not published. Only by who sealed it: nobody has
@@ -242,8 +248,7 @@ impl<'g> RecordRef<'g> {
     #[must_use]
     pub fn try_set_tombstone(self) -> bool {
         if self.layout.is_word() {
-            let unless = RecordInfo::SEALED | RecordInfo::TOMBSTONE | RecordInfo::INVALID;
-            return self.try_set(RecordInfo::TOMBSTONE, unless);
+            return self.try_set(RecordInfo::TOMBSTONE);
         }
         match self.try_latch() {
             Ok(latched) => {
@@ -286,7 +291,9 @@ impl<'g> RecordRef<'g> {
         let value_at = self.value_start();
         for _ in 0..READ_ROUNDS_MAX {
             // Acquire pairs with the Release store of the even sequence (rule 2).
-            let sequence = guard.load(Ordering::Acquire);
+            let order =
+                if planted(Mutation::RecordSequenceRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+            let sequence = guard.load(order);
             if self.is_odd(sequence) {
                 thread::spin_hint();
                 continue;
@@ -297,8 +304,14 @@ impl<'g> RecordRef<'g> {
             out.words.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
             out.len_bytes = len_bytes;
             // Pairs with the writer's Release fence: if a word came from a later write, its odd sequence is seen below.
-            fence(Ordering::Acquire);
-            if guard.load(Ordering::Relaxed) == sequence || canary::armed("skip_sequence_recheck") {
+            if !planted(Mutation::RecordReadWithoutFence) {
+                fence(Ordering::Acquire);
+            }
+            let unchanged = guard.load(Ordering::Relaxed) == sequence;
+            if unchanged
+                || canary::armed("skip_sequence_recheck")
+                || planted(Mutation::RecordReadWithoutRecheck)
+            {
                 return Some(Snapshot { sequence, len_bytes });
             }
         }

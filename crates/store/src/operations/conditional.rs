@@ -221,7 +221,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
                     return Ok(Step::Done(result));
                 }
                 None => {
-                    if record.try_seal_word() {
+                    if record.try_seal() {
                         self.sealed = Some(address);
                         return Ok(Step::Blocked(Obstacle::Guards));
                     }

@@ -132,6 +132,9 @@ mod tests {
         assert_eq!(tail_words(&["x".to_owned(), "y".to_owned()], b"z", 2), ["y", "z"]);
         assert_eq!(tail_words(&["x".to_owned()], b"", 2), ["x"]);
         assert_eq!(tail_words(&["x".to_owned()], b"a b", 0), [""; 0]);
+        // The 4,096 bytes that are looked at first start inside of "abcdef".
+        let cut = [b"x abcdef".to_vec(), vec![b' '; 4090], b"end".to_vec()].concat();
+        assert_eq!(tail_words(&[], &cut, 2), ["abcdef", "end"]);
         let unbroken = [b"w ".to_vec(), vec![b'a'; 10_000]].concat();
         assert_eq!(tail_words(&[], &unbroken, 2), ["w".to_owned(), "a".repeat(10_000)]);
     }

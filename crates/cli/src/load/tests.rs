@@ -124,6 +124,7 @@ fn headers_name_columns_in_tsv_and_csv() {
     let (outcome, stored) = run(&[tsv], options.clone(), None);
     assert_eq!(outcome.failure, None);
     assert_eq!(stored, Content::from([("one".into(), "1".into()), ("two".into(), "2".into())]));
+    assert_eq!(outcome.position.unwrap().line, 3, "the header is line 1");
 
     let records: String = (0..300).map(|id| format!("{id},\"name\n{id}\"\n")).collect();
     let csv = file(folder.path(), "a.csv", &format!("\u{feff}id,name\n{records}"));

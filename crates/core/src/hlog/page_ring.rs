@@ -420,6 +420,10 @@ impl PageRing {
     /// chain.
     pub(crate) fn shift_begin_in_memory(&self, to: Address) -> Epoch {
         self.line.begin.store(to.words(), Ordering::Release);
+        // The read-only addresses stay at or above head: an update walks down to read-only and must not enter a frame that
+        // holds another page by now. All of the remaining memory is mutable.
+        self.line.read_only.store(to.words(), Ordering::Release);
+        self.line.safe_read_only.store(to.words(), Ordering::Release);
         self.line.head.store(to.words(), Ordering::Release);
         self.epoch.bump()
     }

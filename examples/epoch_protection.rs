@@ -8,7 +8,7 @@
 
 use std::array::from_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use oxifaster::epoch::LightEpoch;
 use oxifaster::prelude::*;
@@ -49,27 +49,29 @@ fn a_guard_holds_reuse_up() {
 /// old one. A reader that is inside may go on with the old one: it is wiped only when that reader has left.
 fn readers_never_see_a_reused_frame() {
     const READS: u64 = 2_000;
+    const ROUNDS: u64 = 200;
     const WIPED: u64 = u64::MAX;
     let frames: [[AtomicU64; 64]; 2] = from_fn(|_| from_fn(|_| AtomicU64::new(0)));
-    let (current, reads) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let (current, reads, done) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let epoch = LightEpoch::new();
     let mut round = 0;
     std::thread::scope(|scope| {
         for _ in 0..2 {
             let mut participant = epoch.register();
-            let (frames, current, reads) = (&frames, &current, &reads);
+            let (frames, current, reads, done) = (&frames, &current, &reads, &done);
             scope.spawn(move || {
-                while reads.fetch_add(1, Ordering::Relaxed) < READS {
+                while !done.load(Ordering::Relaxed) {
                     let _guard = participant.enter();
                     // Loaded after entering, used until leaving.
                     let frame = frames.get(current.load(Ordering::Acquire)).expect("two frames");
                     let words: Vec<u64> = frame.iter().map(|word| word.load(Ordering::Relaxed)).collect();
                     assert!(words.windows(2).all(|pair| pair.first() == pair.last()), "torn: {words:?}");
                     assert!(!words.contains(&WIPED), "this frame was reused under a reader");
+                    reads.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        while reads.load(Ordering::Relaxed) < READS {
+        while round < ROUNDS || reads.load(Ordering::Relaxed) < READS {
             round += 1;
             let old = current.load(Ordering::Relaxed);
             let [a, b] = &frames;
@@ -80,8 +82,11 @@ fn readers_never_see_a_reused_frame() {
             epoch.wait_until_safe(unlinked);
             leaving.iter().for_each(|word| word.store(WIPED, Ordering::Relaxed));
         }
+        done.store(true, Ordering::Relaxed);
     });
-    println!("Frames were reused {round} times under {READS} reads; none saw a wiped one");
+    let reads = reads.into_inner();
+    println!("Frames were reused {round} times under {reads} reads; none saw a wiped one");
+    assert!(round >= ROUNDS && reads >= READS);
 }
 
 /// Writes more than memory holds while another session, open all the time, does nothing.

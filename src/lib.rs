@@ -24,14 +24,39 @@
 //! # std::fs::remove_dir_all(&folder)?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`store`] | [`FasterKv`](store::FasterKv), its sessions, configuration, reports |
+//! | [`device`] | where bytes live: files, memory, the contract for devices of your own |
+//! | [`codec`] | how your types become bytes |
+//! | [`error`] | the one error, whose kind says what to do |
+//! | [`stats`] | what a store has done |
+//! | [`epoch`], [`index`], [`record`], [`allocator`], [`address`] | the parts, for inspection and for building on |
+//!
+//! What survives a crash, and what is not there yet, is told in the README.
+//!
+//! # Features
+//!
+//! `hash-xxh3` (default), `hash-xxh64` and `statistics` are accepted and change nothing. Both hashes are always built, because
+//! a store records its own and must open in every build; [`HashKind`](store::HashKind) chooses for a new store. Statistics
+//! are always counted.
 #![forbid(unsafe_code)]
 
 pub use oxifaster_core::address;
 pub use oxifaster_core::codec;
 pub use oxifaster_core::epoch;
 pub use oxifaster_core::error;
-pub use oxifaster_core::index;
 pub use oxifaster_core::record;
+
+/// From the hash of a key to the newest record of its chain.
+pub mod index {
+    pub use oxifaster_core::index::growth;
+    pub use oxifaster_core::index::{
+        BUCKET_BYTES, BUCKET_ENTRIES, Entries, HashIndex, HashIndex as MemHashIndex, IndexSlot,
+        IndexStatistics,
+    };
+}
 
 /// The hybrid log, under the name of the earlier ports.
 pub mod allocator {
@@ -52,6 +77,19 @@ pub mod device {
 }
 
 /// The store: [`FasterKv`](store::FasterKv), its sessions and configuration.
+///
+/// ```
+/// use std::sync::Arc;
+/// use oxifaster::device::NullDisk;
+/// use oxifaster::store::{FasterKv, FasterKvConfig, HashKind};
+///
+/// let config = FasterKvConfig::default().with_log_memory_size(16 << 20).with_hash_kind(HashKind::Xxh64);
+/// let store = Arc::new(FasterKv::<u64, String, _>::open(config, NullDisk::new())?);
+/// let mut session = store.start_session()?;
+/// session.upsert(1, "one")?;
+/// assert_eq!(session.read(&1)?.as_deref(), Some("one"));
+/// # Ok::<(), oxifaster::error::Error>(())
+/// ```
 pub mod store {
     pub use oxifaster_core::hash::{HashKind, KeyHash};
     pub use oxifaster_store::{
@@ -61,6 +99,17 @@ pub mod store {
 }
 
 /// Statistics of a store.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use oxifaster::prelude::*;
+///
+/// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+/// store.start_session()?.read(&1)?;
+/// let statistics: Statistics = store.stats();
+/// assert_eq!((statistics.operations.reads, statistics.read_misses), (1, 1));
+/// # Ok::<(), Error>(())
+/// ```
 pub mod stats {
     pub use oxifaster_store::{Operations, Statistics};
 }
@@ -74,3 +123,13 @@ pub mod prelude {
     pub use crate::stats::Statistics;
     pub use crate::store::{AsyncSession, FasterKv, FasterKvConfig, HashKind, RmwOutcome, Session};
 }
+
+/// Compiles and runs what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub mod readme {}
+
+/// Compiles and runs what the Chinese README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.cn.md")]
+pub mod readme_cn {}

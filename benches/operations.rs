@@ -2,6 +2,7 @@
 //!
 //! `cargo bench` prints a table. `cargo bench -- --loop read 100000` loads, then runs 100,000 reads and nothing else:
 //! the difference between two such runs under an instruction counter is the cost of an operation.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -37,7 +37,7 @@ impl PageLayout {
     }
 
     /// A page far too small for a device, for models of the in-memory protocol.
-    #[cfg(any(test, loom))]
+    #[cfg(all(test, loom))]
     pub(crate) fn tiny(page_words_bits: u32, first_word: u64) -> Self {
         Self { page_words_bits, first_word }
     }

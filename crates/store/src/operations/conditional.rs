@@ -275,15 +275,15 @@ impl<'v, F> Conditional<'_, 'v, F> {
                 latched
             }
             _ => {
-                if let Some(((_, new_record), _)) = prepared {
-                    new_record.mark_invalid();
+                if let Some(prepared) = prepared {
+                    prepared.record.mark_invalid();
                 }
                 return contended;
             }
         };
         match (prepared, bytes) {
-            (Some((new_record, size)), _) => {
-                let step = attempt.core.publish(&mut attempt.slot, new_record, size, attempt.context);
+            (Some(prepared), _) => {
+                let step = attempt.core.publish(&mut attempt.slot, prepared, attempt.context);
                 if let Step::Blocked(obstacle) = step {
                     return Ok(Step::Blocked(obstacle));
                 }

@@ -114,11 +114,11 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         value: NewValue<'_>,
         context: &Context<'_>,
     ) -> Result<Step<()>, Error> {
-        let (prepared, size) = match self.prepare(guard, slot, key, value)? {
+        let prepared = match self.prepare(guard, slot, key, value)? {
             Step::Done(prepared) => prepared,
             Step::Blocked(obstacle) => return Ok(Step::Blocked(obstacle)),
         };
-        Ok(self.publish(slot, prepared, size, context))
+        Ok(self.publish(slot, prepared, context))
     }
 
     /// Writes a record at the tail that nobody can see yet.
@@ -129,7 +129,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         slot: &IndexSlot<'_>,
         key: Key<'_>,
         value: NewValue<'_>,
-    ) -> Result<Step<((Address, RecordRef<'g>), u64)>, Error> {
+    ) -> Result<Step<Prepared<'g>>, Error> {
         let value_bytes = value.bytes();
         let size = self.record_words(key.bytes.len(), value_bytes.len())?;
         let Ok(address) = self.log.allocate(guard, size) else {
@@ -140,7 +140,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         let record = RecordRef::new(words, Self::LAYOUT);
         let flags = value.flags();
         record.write_new(slot.address(), key.bytes, value_bytes, flags);
-        Ok(Step::Done(((address, record), size)))
+        Ok(Step::Done(Prepared { address, record, size_words: size }))
     }
 
     /// Publishes a prepared record, or marks it invalid if another record of the chain was faster.
@@ -148,17 +148,16 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     pub(crate) fn publish(
         &self,
         slot: &mut IndexSlot<'_>,
-        (address, record): (Address, RecordRef<'_>),
-        size: u64,
+        prepared: Prepared<'_>,
         context: &Context<'_>,
     ) -> Step<()> {
         // Release, in the slot: whoever finds the address sees the record's words.
-        if slot.compare_exchange(address).is_ok() {
+        if slot.compare_exchange(prepared.address).is_ok() {
             context.counters.appended.add(1);
-            context.counters.appended_words.add(size);
+            context.counters.appended_words.add(prepared.size_words);
             Step::Done(())
         } else {
-            record.mark_invalid();
+            prepared.record.mark_invalid();
             context.counters.lost_races.add(1);
             Step::Blocked(Obstacle::Contended)
         }
@@ -173,6 +172,14 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
             _ => Err(too_large(key_bytes, value_bytes, max)),
         }
     }
+}
+
+/// A record at the tail that is written and not yet published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prepared<'g> {
+    pub(crate) address: Address,
+    pub(crate) record: RecordRef<'g>,
+    size_words: u64,
 }
 
 /// The value of a record to be appended.

@@ -177,15 +177,15 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
             _ => return Ok(Copy::Done),
         }
         let value = record.value_bytes_immutable()?;
-        let (copy, new) = match self.prepare(guard, &slot, key, NewValue::Bytes(&value))? {
-            Step::Done((prepared, _)) => prepared,
+        let prepared = match self.prepare(guard, &slot, key, NewValue::Bytes(&value))? {
+            Step::Done(prepared) => prepared,
             Step::Blocked(Obstacle::Room(words)) => return Ok(Copy::NoRoom(words)),
             Step::Blocked(_) => return Ok(Copy::Again),
         };
-        if slot.compare_exchange(copy).is_ok() {
+        if slot.compare_exchange(prepared.address).is_ok() {
             return Ok(Copy::Done);
         }
-        new.mark_invalid();
+        prepared.record.mark_invalid();
         Ok(Copy::Again)
     }
 }

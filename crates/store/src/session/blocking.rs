@@ -285,10 +285,13 @@ pub(crate) fn insert_decision<'v, V>(
     }
 }
 
+/// Whether a compare-exchange took place; if not, the value that was there.
+type Exchanged<V> = Result<(), Option<V>>;
+
 pub(crate) fn exchange_decision<'v, V: PersistValue>(
     expected: &'v [u8],
     new: &'v [u8],
-) -> impl FnMut(Option<V>) -> Result<(Decision<'v, V>, Result<(), Option<V>>), Error> {
+) -> impl FnMut(Option<V>) -> Result<(Decision<'v, V>, Exchanged<V>), Error> {
     move |current| {
         let Some(value) = current else { return Ok((Decision::Keep, Err(None))) };
         let equal = V::Codec::encode(&value)?.as_ref() == expected;

@@ -35,10 +35,13 @@ pub struct Completed<V> {
     pub result: Result<Option<V>, Error>,
 }
 
+/// A search that came back.
+type Finished = (PendingId, ColdSearch, Result<ColdFound, Error>);
+
 /// Where the reactor puts finished searches of one session.
 #[derive(Debug, Default)]
 struct Inbox {
-    finished: Mutex<Vec<(PendingId, ColdSearch, Result<ColdFound, Error>)>>,
+    finished: Mutex<Vec<Finished>>,
     arrived: Condvar,
 }
 

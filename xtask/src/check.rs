@@ -4,44 +4,35 @@ use crate::command::CommandLine;
 use crate::step::Outcome;
 use crate::workspace::Workspace;
 
-/// `crates/peers` links other engines: it needs their compilers and is built only by whoever compares.
-const NOT_PEERS: [&str; 2] = ["--exclude", "oxifaster-peers"];
-
-const FUZZ_MANIFEST: &str = "fuzz/Cargo.toml";
+/// Workspaces of their own, which the root's commands do not reach.
+const OTHER_MANIFESTS: [&str; 2] = ["fuzz/Cargo.toml", "crates/peers/Cargo.toml"];
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> CommandLine {
     CommandLine::cargo(workspace.root()).args(arguments)
 }
 
-/// Arguments that select every crate that needs only Rust.
-fn whole_workspace(workspace: &Workspace) -> Vec<&'static str> {
-    let mut arguments = vec!["--workspace"];
-    if workspace.has_crate("peers") {
-        arguments.extend(NOT_PEERS);
-    }
-    arguments
-}
-
 /// Formatting; changes nothing.
 pub(crate) fn fmt(workspace: &Workspace) -> Outcome {
-    // `fuzz/` is a workspace of its own.
-    cargo(workspace, &["fmt", "--all", "--check"])
-        .run()
-        .and_then(|| cargo(workspace, &["fmt", "--manifest-path", FUZZ_MANIFEST, "--check"]).run())
+    format(workspace, &["--check"])
+}
+
+fn format(workspace: &Workspace, options: &[&str]) -> Outcome {
+    let mut outcome = cargo(workspace, &["fmt", "--all"]).args(options).run();
+    for manifest in OTHER_MANIFESTS.iter().filter(|manifest| workspace.root().join(manifest).is_file()) {
+        let line = cargo(workspace, &["fmt", "--manifest-path", manifest]).args(options);
+        outcome = outcome.and_then(|| line.run());
+    }
+    outcome
 }
 
 /// Lints on all targets; a warning is an error.
 pub(crate) fn clippy(workspace: &Workspace) -> Outcome {
-    cargo(workspace, &["clippy"])
-        .args(whole_workspace(workspace))
-        .args(["--all-targets", "--", "-D", "warnings"])
-        .run()
+    cargo(workspace, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
 }
 
 /// Documentation, private items included; a warning (a broken link) is an error.
 pub(crate) fn doc(workspace: &Workspace) -> Outcome {
-    cargo(workspace, &["doc", "--no-deps", "--document-private-items"])
-        .args(whole_workspace(workspace))
+    cargo(workspace, &["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()
 }
@@ -68,7 +59,7 @@ pub(crate) fn own_tests(workspace: &Workspace) -> Outcome {
 
 /// All tests with every feature on.
 pub(crate) fn test_all_features(workspace: &Workspace) -> Outcome {
-    cargo(workspace, &["test", "--all-features", "--no-fail-fast"]).args(whole_workspace(workspace)).run()
+    cargo(workspace, &["test", "--workspace", "--all-features", "--no-fail-fast"]).run()
 }
 
 /// Runs every example of the root package; each checks what it prints itself.
@@ -114,11 +105,9 @@ fn required_features(manifest: &str, example: &str) -> Option<String> {
 
 /// Formats, and applies what clippy can fix.
 pub(crate) fn fix(workspace: &Workspace) -> Outcome {
-    cargo(workspace, &["clippy", "--fix", "--allow-dirty", "--allow-staged", "--all-targets"])
-        .args(whole_workspace(workspace))
+    cargo(workspace, &["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets"])
         .run()
-        .and_then(|| cargo(workspace, &["fmt", "--all"]).run())
-        .and_then(|| cargo(workspace, &["fmt", "--manifest-path", FUZZ_MANIFEST]).run())
+        .and_then(|| format(workspace, &[]))
 }
 
 #[cfg(test)]

@@ -78,11 +78,6 @@ impl Workspace {
             path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file()
         })
     }
-
-    /// Whether the crate in `crates/name` exists.
-    pub(crate) fn has_crate(&self, name: &str) -> bool {
-        self.root.join("crates").join(name).join("Cargo.toml").is_file()
-    }
 }
 
 /// File stems of the entries of `folder` that `wanted` accepts, sorted; none when there is no such folder.
@@ -122,6 +117,5 @@ mod tests {
     fn the_crates_of_this_workspace_are_found() {
         let crates = typed(&[]).crates();
         assert!(crates.contains(&"device".to_owned()), "{crates:?}");
-        assert!(!typed(&[]).has_crate("no-such-crate"));
     }
 }

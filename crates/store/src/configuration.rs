@@ -130,6 +130,14 @@ impl FasterKvConfig {
     ///
     /// # Errors
     /// `InvalidConfiguration` with the key, its value and what would be right.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_store::FasterKvConfig;
+    ///
+    /// let error = FasterKvConfig::default().with_table_size(1000).validate().unwrap_err();
+    /// assert_eq!(error.to_string(), "table_size is 1000, it must be a power of two from 1 to 2147483648 buckets");
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidConfiguration, message));
         if !self.table_size.is_power_of_two() || self.table_size > TABLE_SIZE_MAX {
@@ -172,6 +180,14 @@ impl FasterKvConfig {
     }
 
     /// What a store with this configuration makes a process hold.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_store::FasterKvConfig;
+    ///
+    /// let plan = FasterKvConfig::default().with_table_size(1 << 10).memory_plan();
+    /// assert_eq!((plan.table_bytes, plan.log_bytes), (64 << 10, 256 << 20));
+    /// ```
     #[must_use]
     pub fn memory_plan(&self) -> MemoryPlan {
         let log = self.log_config();

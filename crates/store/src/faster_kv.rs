@@ -69,6 +69,17 @@ impl<K, V> fmt::Debug for FasterKvBuilder<K, V> {
 
 impl<K: PersistKey, V: PersistValue> FasterKvBuilder<K, V> {
     /// Sets the configuration.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_store::{FasterKv, FasterKvConfig};
+    ///
+    /// let config = FasterKvConfig::default().with_table_size(1 << 10);
+    /// let store = FasterKv::<u64, u64, NullDisk>::builder().config(config).open(NullDisk::new())?;
+    /// assert_eq!(store.config().table_size, 1 << 10);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn config(mut self, config: FasterKvConfig) -> Self {
         self.config = config;
@@ -76,6 +87,18 @@ impl<K: PersistKey, V: PersistValue> FasterKvBuilder<K, V> {
     }
 
     /// Calls `progress` after every page that recovery has read, from any of its threads.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_store::FasterKv;
+    ///
+    /// let store = FasterKv::<u64, u64, NullDisk>::builder()
+    ///     .on_recovery_progress(|progress| println!("{} of {} pages", progress.pages_done, progress.pages_total))
+    ///     .open(NullDisk::new())?;
+    /// assert!(store.recovery_report().created);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn on_recovery_progress(mut self, progress: impl Fn(RecoveryProgress) + Sync + 'static) -> Self {
         self.progress = Some(Box::new(progress));
@@ -86,6 +109,16 @@ impl<K: PersistKey, V: PersistValue> FasterKvBuilder<K, V> {
     ///
     /// # Errors
     /// As [`FasterKv::open`].
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_store::FasterKv;
+    ///
+    /// let store = FasterKv::<u64, u64, NullDisk>::builder().open(NullDisk::new())?;
+    /// assert!(store.recovery_report().created);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn open<D: StorageDevice>(self, device: D) -> Result<FasterKv<K, V, D>, Error> {
         let nothing = |_: RecoveryProgress| {};
         let progress = self.progress.as_deref().unwrap_or(&nothing);
@@ -102,6 +135,24 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     /// # Errors
     /// `InvalidConfiguration`; `IncompatibleFormat` when the device holds something else, or a store of other types or of
     /// another hash; `Corruption` when the log is damaged; the device's errors. Nothing is changed then.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use oxifaster_device::FileSystemDisk;
+    /// use oxifaster_store::{FasterKv, FasterKvConfig};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("store.log");
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), FileSystemDisk::single_file(&path)?)?);
+    /// assert!(store.recovery_report().created);
+    /// store.start_session()?.upsert(1, 10)?;
+    /// drop(store); // closes it
+    ///
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), FileSystemDisk::single_file(&path)?)?);
+    /// assert_eq!(store.recovery_report().records, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn open(config: FasterKvConfig, device: D) -> Result<Self, Error> {
         Self::open_with_progress(config, device, &|_| {})
     }
@@ -110,6 +161,15 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     ///
     /// # Panics
     /// Where `open` returns an error.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_store::{FasterKv, FasterKvConfig};
+    ///
+    /// let store = FasterKv::<u64, u64, _>::new(FasterKvConfig::default(), NullDisk::new());
+    /// assert!(store.recovery_report().created);
+    /// ```
     #[must_use]
     pub fn new(config: FasterKvConfig, device: D) -> Self {
         match Self::open(config, device) {
@@ -119,6 +179,16 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     }
 
     /// A builder with the default configuration.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_store::FasterKv;
+    ///
+    /// let store = FasterKv::<String, u64, NullDisk>::builder().open(NullDisk::new())?;
+    /// assert_eq!(store.config(), &Default::default());
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn builder() -> FasterKvBuilder<K, V> {
         FasterKvBuilder { config: FasterKvConfig::default(), progress: None, types: PhantomData }
@@ -196,6 +266,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     ///
     /// # Errors
     /// `Closed`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| store.start_session()?.upsert(2, 20)).join().expect("no panic")
+    /// })?;
+    /// assert_eq!(session.read(&2)?, Some(20));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn start_session(self: &Arc<Self>) -> Result<Session<K, V, D>, Error> {
         Session::start(Arc::clone(self))
     }
@@ -204,6 +289,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     ///
     /// # Errors
     /// `Closed`; `Io` when no thread can be started for device reads.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # async fn example() -> Result<(), oxifaster_core::error::Error> {
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// let session = store.start_async_session()?;
+    /// session.upsert(1, 10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start_async_session(self: &Arc<Self>) -> Result<AsyncSession<K, V, D>, Error> {
         AsyncSession::start(Arc::clone(self))
     }
@@ -229,6 +327,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     ///
     /// # Errors
     /// The device's error; `Poisoned` after a failed sync; `Closed`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use oxifaster_device::FileSystemDisk;
+    /// use oxifaster_store::{FasterKv, FasterKvConfig};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("store.log");
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), FileSystemDisk::single_file(&path)?)?);
+    /// store.start_session()?.upsert(1, 10)?;
+    /// let consistent = store.flush()?; // the upsert survives power loss now
+    /// assert!(consistent > store.recovery_report().consistent_tail);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn flush(&self) -> Result<Address, Error> {
         self.core.log.flush()
     }
@@ -241,6 +354,25 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the store is closed in any case.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use oxifaster_device::FileSystemDisk;
+    /// use oxifaster_store::{FasterKv, FasterKvConfig};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("store.log");
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), FileSystemDisk::single_file(&path)?)?);
+    /// store.start_session()?.upsert(1, 10)?;
+    /// store.close()?;
+    /// assert!(store.start_session().is_err(), "it is closed");
+    /// drop(store); // lets go of the file
+    ///
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), FileSystemDisk::single_file(&path)?)?);
+    /// assert_eq!(store.start_session()?.read(&1)?, Some(10));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn close(&self) -> Result<(), Error> {
         let closed = self.core.log.close();
         let reactor = self.reactor.lock().take();
@@ -249,24 +381,71 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     }
 
     /// What opening found and did.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// let report = store.recovery_report();
+    /// assert!(report.created && report.records == 0);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.report
     }
 
     /// The configuration that the store was opened with.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// assert_eq!(store.config().page_size_bits, 22);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn config(&self) -> &FasterKvConfig {
         &self.config
     }
 
     /// The device.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # use oxifaster_device::StorageDevice;
+    /// assert!(!store.device().geometry().persistent);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn device(&self) -> &D {
         &self.device
     }
 
     /// Statistics since the store was opened.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// session.upsert(1, 20)?;
+    /// let statistics = store.stats();
+    /// assert_eq!(statistics.operations.upserts, 2);
+    /// assert_eq!((statistics.appended_records, statistics.in_place_updates), (1, 1));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Statistics {
         let mut statistics = self.core.registry.sum();
@@ -286,12 +465,33 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     }
 
     /// The same as [`stats`](Self::stats), under the name of the earlier ports.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// assert_eq!(store.stats_snapshot(), store.stats());
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn stats_snapshot(&self) -> Statistics {
         self.stats()
     }
 
     /// The hybrid log below, for inspection.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// let ring = store.log().ring();
+    /// assert!(ring.begin() <= ring.tail());
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn log(&self) -> &HybridLog {
         &self.core.log

@@ -79,6 +79,16 @@ impl FileSystemDisk {
     ///
     /// # Errors
     /// `Locked` when somebody has it open as a device; `InvalidRequest` when `path` is no ordinary file; I/O errors.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::FileSystemDisk;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let device = FileSystemDisk::single_file(folder.path().join("store.log"))?;
+    /// assert!(device.headroom()?.free_bytes > 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn single_file(path: impl AsRef<Path>) -> Result<Self, DeviceError> {
         Self::single_file_with_options(path, FileOptions::default())
     }
@@ -87,6 +97,17 @@ impl FileSystemDisk {
     ///
     /// # Errors
     /// As [`single_file`](Self::single_file).
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::{FileOptions, FileSystemDisk, StorageDevice};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let options = FileOptions::default().with_capacity_bytes_max(1 << 30);
+    /// let device = FileSystemDisk::single_file_with_options(folder.path().join("store.log"), options)?;
+    /// assert_eq!(device.geometry().capacity_bytes, 1 << 30);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn single_file_with_options(
         path: impl AsRef<Path>,
         options: FileOptions,
@@ -102,6 +123,17 @@ impl FileSystemDisk {
     /// `Locked` when somebody has it open as a device; `InvalidRequest` when the prefix is no plain file name or
     /// `segment_bytes` is not a positive multiple of 4096, fits no file, or is not what the device was made with;
     /// `Corrupt` when there are segments and no `{prefix}.meta`; I/O errors.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::{FileSystemDisk, StorageDevice};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let device = FileSystemDisk::segmented(folder.path(), "store", 64 << 20)?;
+    /// assert!(device.geometry().persistent);
+    /// assert!(folder.path().join("store.meta").exists());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn segmented(
         directory: impl AsRef<Path>,
         prefix: &str,

@@ -29,17 +29,20 @@ use crate::session::{
 /// # Cancel safety
 /// A future that is dropped has taken effect, or never will; device reads that it started finish in the background.
 ///
+/// # Examples
 /// ```
-/// # use std::sync::Arc;
-/// # use oxifaster_device::NullDisk;
-/// # use oxifaster_store::{FasterKv, FasterKvConfig};
-/// # async fn example() -> Result<(), oxifaster_core::error::Error> {
-/// let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
-/// let session = store.start_async_session()?;
-/// session.upsert(1, 10).await?;
-/// assert_eq!(session.read(&1).await?, Some(10));
-/// # Ok(())
-/// # }
+/// use std::sync::Arc;
+/// use oxifaster_device::NullDisk;
+/// use oxifaster_store::{FasterKv, FasterKvConfig};
+///
+/// pollster::block_on(async {
+///     let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+///     let session = store.start_async_session()?;
+///     session.upsert(1, 10).await?;
+///     assert_eq!(session.read(&1).await?, Some(10));
+///     Ok::<(), oxifaster_core::error::Error>(())
+/// })?;
+/// # Ok::<(), oxifaster_core::error::Error>(())
 /// ```
 pub struct AsyncSession<K: PersistKey, V: PersistValue, D: StorageDevice> {
     worker: Mutex<Worker<K, V>>,
@@ -69,12 +72,41 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     }
 
     /// The store.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// assert_eq!(session.store().stats().sessions, 1);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn store(&self) -> &Arc<FasterKv<K, V, D>> {
         &self.store
     }
 
     /// Number of updates of this session that took effect.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// session.upsert(1, 10).await?;
+    /// assert_eq!(session.serial_num(), 1);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn serial_num(&self) -> u64 {
         self.worker.lock().serial
@@ -141,6 +173,20 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// assert_eq!(session.read(&1).await?, None);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn read<Q: KeyBytes + ?Sized>(&self, key: &Q) -> Result<Option<V>, Error>
     where
         K: Borrow<Q>,
@@ -154,6 +200,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// session.upsert(1, 10).await?;
+    /// assert_eq!(session.read(&1).await?, Some(10));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn upsert(&self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
         let bytes: Box<[u8]> = key.encode_key()?.as_ref().into();
         let value: Box<[u8]> = value.encode_value()?.as_ref().into();
@@ -165,6 +226,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// session.rmw(1, |value| { *value += 5; true }).await?;
+    /// assert_eq!(session.read(&1).await?, Some(5));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn rmw(
         &self,
         key: impl KeyArgument<K>,
@@ -179,6 +255,22 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// session.upsert(1, 10).await?;
+    /// session.delete(&1).await?;
+    /// assert_eq!(session.read(&1).await?, None);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn delete<Q: KeyBytes + ?Sized>(&self, key: &Q) -> Result<(), Error>
     where
         K: Borrow<Q>,
@@ -191,6 +283,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// session.upsert(1, 10).await?;
+    /// assert_eq!(session.remove(&1).await?, Some(10));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn remove<Q: KeyBytes + ?Sized>(&self, key: &Q) -> Result<Option<V>, Error>
     where
         K: Borrow<Q>,
@@ -204,6 +311,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// assert!(session.insert_if_absent(1, 10).await?);
+    /// assert!(!session.insert_if_absent(1, 20).await?);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn insert_if_absent(
         &self,
         key: impl KeyArgument<K>,
@@ -219,6 +341,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// session.upsert(1, 10).await?;
+    /// assert_eq!(session.compare_exchange(1, 10, 20).await?, Ok(()));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn compare_exchange(
         &self,
         key: impl KeyArgument<K>,
@@ -236,6 +373,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let session = store.start_async_session()?;
+    /// # pollster::block_on(async {
+    /// assert_eq!(session.fetch_add(1, 5).await?, 0);
+    /// assert_eq!(session.fetch_add(1, 5).await?, 5);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub async fn fetch_add(&self, key: impl KeyArgument<K>, delta: V) -> Result<V, Error>
     where
         V: FetchAdd,

@@ -25,6 +25,18 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`read`](Self::read); the first error ends the batch.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert_batch(&[(1, 10), (2, 20)])?;
+    /// assert_eq!(session.read_batch(&[2, 3, 1])?, [Some(20), None, Some(10)]);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn read_batch<Q: KeyBytes>(&mut self, keys: &[Q]) -> Result<Vec<Option<V>>, Error>
     where
         K: Borrow<Q>,
@@ -84,6 +96,18 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`upsert`](Self::upsert); the first error ends the batch, earlier keys are set.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert_batch(&[(1, 10), (2, 20), (1, 30)])?;
+    /// assert_eq!(session.read_batch(&[1, 2])?, [Some(30), Some(20)]);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn upsert_batch<KA: KeyArgument<K>, VA: ValueArgument<V>>(
         &mut self,
         pairs: &[(KA, VA)],
@@ -106,6 +130,22 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`rmw`](Self::rmw); the first error ends the batch, earlier keys are changed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// let add = [5, 6];
+    /// session.rmw_batch(&[1, 2], |place, value| {
+    ///     *value += add[place];
+    ///     true
+    /// })?;
+    /// assert_eq!(session.read_batch(&[1, 2])?, [Some(5), Some(6)]);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn rmw_batch<KA: KeyArgument<K>>(
         &mut self,
         keys: &[KA],
@@ -130,6 +170,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`delete`](Self::delete); the first error ends the batch, earlier keys are deleted.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert_batch(&[(1, 10), (2, 20)])?;
+    /// session.delete_batch(&[1, 3])?;
+    /// assert_eq!(session.read_batch(&[1, 2])?, [None, Some(20)]);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn delete_batch<Q: KeyBytes>(&mut self, keys: &[Q]) -> Result<(), Error>
     where
         K: Borrow<Q>,

@@ -47,12 +47,38 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     }
 
     /// The store.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// assert_eq!(session.store().stats().operations.upserts, 1);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn store(&self) -> &Arc<FasterKv<K, V, D>> {
         &self.store
     }
 
     /// Number of updates of this session that took effect. It rises by one with each of them, in their order.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// session.read(&1)?;
+    /// session.delete(&1)?;
+    /// assert_eq!(session.serial_num(), 2);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn serial_num(&self) -> u64 {
         self.worker.serial
@@ -62,6 +88,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// The device's error; `Corruption` of the record that was needed; `Closed`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<String, String, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert("key", "value")?;
+    /// assert_eq!(session.read("key")?.as_deref(), Some("value"));
+    /// assert_eq!(session.read("other")?, None);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[inline]
     pub fn read<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<V>, Error>
     where
@@ -85,6 +124,21 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`read`](Self::read).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<String, String, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// let mut buffer = Vec::new();
+    /// session.upsert("key", "value")?;
+    /// assert!(session.read_into("key", &mut buffer)?);
+    /// assert_eq!(buffer, b"value");
+    /// assert!(!session.read_into("other", &mut buffer)?);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn read_into<Q: KeyBytes + ?Sized>(&mut self, key: &Q, out: &mut Vec<u8>) -> Result<bool, Error>
     where
         K: Borrow<Q>,
@@ -109,6 +163,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`read`](Self::read).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<String, String, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert("key", "value")?;
+    /// let len = session.read_view("key")?.map(|view| view.len());
+    /// assert_eq!(len, Some(5));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn read_view<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<RecordView<'_>>, Error>
     where
         K: Borrow<Q>,
@@ -128,6 +195,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// # Errors
     /// `InvalidInput` when the record is larger than a page; `OutOfMemory` or the device's error when there is no room;
     /// `Poisoned`, `Closed`. Nothing has changed then.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// session.upsert(1, 20)?;
+    /// assert_eq!(session.read(&1)?, Some(20));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[inline]
     pub fn upsert(&mut self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
@@ -144,6 +224,25 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`upsert`](Self::upsert) and [`read`](Self::read).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// # use oxifaster_store::RmwOutcome;
+    /// let add_five = |value: &mut u64| {
+    ///     *value += 5;
+    ///     true
+    /// };
+    /// assert_eq!(session.rmw(1, add_five)?, RmwOutcome::Created);
+    /// assert_eq!(session.rmw(1, add_five)?, RmwOutcome::Updated);
+    /// assert_eq!(session.rmw(1, |_| false)?, RmwOutcome::Unchanged);
+    /// assert_eq!(session.read(&1)?, Some(10));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[inline]
     pub fn rmw(
         &mut self,
@@ -164,6 +263,20 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`upsert`](Self::upsert).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// session.delete(&1)?;
+    /// session.delete(&1)?;
+    /// assert_eq!(session.read(&1)?, None);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[inline]
     pub fn delete<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<(), Error>
     where
@@ -181,6 +294,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`rmw`](Self::rmw).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// assert_eq!(session.remove(&1)?, Some(10));
+    /// assert_eq!(session.remove(&1)?, None);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn remove<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<V>, Error>
     where
         K: Borrow<Q>,
@@ -203,6 +329,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`rmw`](Self::rmw).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// assert!(session.insert_if_absent(1, 10)?);
+    /// assert!(!session.insert_if_absent(1, 20)?);
+    /// assert_eq!(session.read(&1)?, Some(10));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn insert_if_absent(
         &mut self,
         key: impl KeyArgument<K>,
@@ -219,6 +358,20 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// The outer one as [`rmw`](Self::rmw). The inner one is the value that is there instead, `None` if the key is absent.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// assert_eq!(session.compare_exchange(1, 10, 20)?, Ok(()));
+    /// assert_eq!(session.compare_exchange(1, 10, 30)?, Err(Some(20)));
+    /// assert_eq!(session.compare_exchange(2, 10, 30)?, Err(None));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn compare_exchange(
         &mut self,
         key: impl KeyArgument<K>,
@@ -237,6 +390,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`rmw`](Self::rmw).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// assert_eq!(session.fetch_add(1, 5)?, 0);
+    /// assert_eq!(session.fetch_add(1, 5)?, 5);
+    /// assert_eq!(session.read(&1)?, Some(10));
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn fetch_add(&mut self, key: impl KeyArgument<K>, delta: V) -> Result<V, Error>
     where
         V: FetchAdd,

@@ -73,6 +73,28 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ///
     /// # Errors
     /// As [`read`](Self::read), as far as they are known at once; `Io` when no thread can be started for device reads.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// # use oxifaster_store::Started;
+    /// session.upsert(1, 10)?;
+    /// match session.start_read(&1)? {
+    ///     Started::Done(value) => assert_eq!(value, Some(10)),
+    ///     Started::Pending(id) => {
+    ///         // Start more reads, do something else; then:
+    ///         for completed in session.complete_pending(true) {
+    ///             assert_eq!(completed.id, id);
+    ///             assert_eq!(completed.result?, Some(10));
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn start_read<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Started<V>, Error>
     where
         K: Borrow<Q>,
@@ -105,12 +127,35 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     }
 
     /// Number of reads that were started and not yet completed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.start_read(&1)?;
+    /// assert_eq!(session.pending_reads(), 0, "in memory nothing is pending");
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     #[must_use]
     pub fn pending_reads(&self) -> usize {
         self.pending.in_flight
     }
 
     /// Takes the results of pending reads that have arrived; with `wait`, of all of them.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// assert!(session.complete_pending(true).is_empty());
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
     pub fn complete_pending(&mut self, wait: bool) -> Vec<Completed<V>> {
         let mut completed = Vec::new();
         loop {

@@ -105,6 +105,12 @@ pub struct Statistics {
 
 impl Statistics {
     /// Part of the operations that needed no device read, from 0 to 1; 1 when there were none.
+    ///
+    /// # Examples
+    /// ```
+    /// # use oxifaster_store::Statistics;
+    /// assert_eq!(Statistics::default().cache_hit_rate(), 1.0);
+    /// ```
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     pub fn cache_hit_rate(&self) -> f64 {

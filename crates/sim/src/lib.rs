@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod history;
+pub mod judges;
 pub mod model;
 pub mod workload;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oxifaster_device::sync::atomic::Ordering;
-use oxifaster_device::sync::{canary, clock, thread};
+use oxifaster_device::sync::{Condvar, Mutex, canary, clock, thread};
 use oxifaster_device::{
     BLOCK_BYTES, BLOCK_WORDS, Completion, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait,
 };
@@ -77,16 +77,31 @@ struct Maintenance {
 }
 
 impl HybridLog {
-    /// Starts the maintenance thread of a log on a device.
+    /// Starts the maintenance thread of a log on a device. Returns when the thread has its queue: without one it could not
+    /// even report errors, and whoever waits for a write would wait for ever.
     pub(crate) fn start_maintenance(self: &Arc<Self>) -> Result<(), Error> {
         let log = Arc::clone(self);
+        let opened = Arc::new((Mutex::new(None), Condvar::new()));
+        let tell = Arc::clone(&opened);
         let handle = thread::spawn("oxi-maintenance", move || {
-            match log.device.open_queue(QueueOptions::default()) {
-                Ok(queue) => Maintenance::new(Arc::clone(&log), queue).run(),
-                Err(error) => log.report_write_error(error.into()),
+            let (queue, result) = match log.device.open_queue(QueueOptions::default()) {
+                Ok(queue) => (Some(queue), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            *tell.0.lock() = Some(result);
+            tell.1.notify_one();
+            if let Some(queue) = queue {
+                Maintenance::new(Arc::clone(&log), queue).run();
             }
         })
         .map_err(|error| Error::new(ErrorKind::Io, "starting the maintenance thread").with_source(error))?;
+        let mut result = opened.0.lock();
+        while result.is_none() {
+            result = opened.1.wait(result);
+        }
+        if let Some(Err(error)) = result.take() {
+            return Err(error.into());
+        }
         *self.maintenance.lock() = Some(handle);
         Ok(())
     }

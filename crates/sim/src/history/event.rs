@@ -49,6 +49,13 @@ pub enum Outcome {
     Differs(State),
     /// The value after an add.
     Sum(u64),
+    /// The value after an add, and whether the key was created by it.
+    Added {
+        /// The value.
+        sum: u64,
+        /// Whether the key was absent.
+        created: bool,
+    },
 }
 
 /// When an operation was answered, and how.
@@ -110,7 +117,10 @@ impl Event {
                 matches!(outcome, Outcome::Exchanged | Outcome::Differs(_))
             }
             (Operation::Add(_), Some(outcome)) => {
-                matches!(outcome, Outcome::Done | Outcome::Inserted(_) | Outcome::Sum(_))
+                matches!(
+                    outcome,
+                    Outcome::Done | Outcome::Inserted(_) | Outcome::Sum(_) | Outcome::Added { .. }
+                )
             }
         };
         fits && self.called <= self.ended()
@@ -151,6 +161,7 @@ impl Operation {
                 let possible = match outcome {
                     Some(Outcome::Done) => Outcome::Done,
                     Some(Outcome::Inserted(_)) => Outcome::Inserted(state.is_none()),
+                    Some(Outcome::Added { .. }) => Outcome::Added { sum, created: state.is_none() },
                     _ => Outcome::Sum(sum),
                 };
                 (Some(sum), possible)

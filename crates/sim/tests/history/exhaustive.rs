@@ -99,7 +99,10 @@ fn change_an_answer(prng: &mut Prng, events: &mut [Event], values: u64) {
         Operation::CompareExchange { .. } if prng.chance(0.5) => Outcome::Exchanged,
         Operation::CompareExchange { .. } => Outcome::Differs(state),
         Operation::Add(_) if prng.chance(0.5) => Outcome::Sum(prng.below(3000)),
-        Operation::Add(_) if prng.chance(0.5) => Outcome::Inserted(prng.chance(0.5)),
+        Operation::Add(_) if prng.chance(0.3) => Outcome::Inserted(prng.chance(0.5)),
+        Operation::Add(_) if prng.chance(0.5) => {
+            Outcome::Added { sum: prng.below(3000), created: prng.chance(0.5) }
+        }
         Operation::Add(_) => Outcome::Done,
     };
     events[place].response = Response::Answered(at, outcome);

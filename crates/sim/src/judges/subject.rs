@@ -1,0 +1,156 @@
+//! The real store as a subject of the model checker, on a fault device.
+
+use std::sync::Arc;
+
+use oxifaster_core::error::ErrorKind;
+use oxifaster_device::fault::{CrashPoint, FaultDevice, FaultPlan, Trigger};
+use oxifaster_store::{FasterKv, FasterKvConfig};
+
+use super::stored::{CallError, SessionOf, Stored, call};
+use crate::history::{Operation, Outcome};
+use crate::model::{Ending, Failure, Fault, Subject};
+use crate::workload::{Prng, Shape};
+
+/// A store of a shape on a fault device.
+type Store<S> = FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>;
+
+/// Pages and frames as small as they can be, so that little data leaves memory; the rest drawn from the seed.
+#[must_use]
+pub fn small_config(prng: &mut Prng) -> FasterKvConfig {
+    FasterKvConfig {
+        table_size: 1 << prng.below(12),
+        log_memory_size: (6 + prng.below(6)) << 16,
+        page_size_bits: 16,
+        mutable_fraction: 0.1 + 0.8 * prng.unit(),
+        overflow_buckets: Some(4096),
+        recovery_threads: Some(1 + usize::from(prng.chance(0.5))),
+        ..FasterKvConfig::default()
+    }
+}
+
+/// A device that is slow and out of order, and moves less than it was asked for: all that a correct store must bear.
+#[must_use]
+pub fn unruly_plan(prng: &mut Prng) -> FaultPlan {
+    let often = |prng: &mut Prng| if prng.chance(0.5) { prng.unit() } else { 0.0 };
+    FaultPlan::new()
+        .reorder(often(prng))
+        .delay_by_reaps(often(prng) / 2.0, 1 + prng.below(8))
+        .short_reads(often(prng) / 8.0)
+        .short_writes(often(prng) / 8.0)
+}
+
+/// A store under test, with its only session.
+#[derive(Debug)]
+pub struct StoreSubject<S: Stored> {
+    device: FaultDevice,
+    config: FasterKvConfig,
+    prng: Prng,
+    /// A fault other than the unruly ones was planted and has not been cleared by an end.
+    planted: bool,
+    session: Option<SessionOf<S, FaultDevice>>,
+    store: Option<Arc<Store<S>>>,
+}
+
+impl<S: Stored> StoreSubject<S> {
+    /// An open, empty store.
+    ///
+    /// # Errors
+    /// When it can't even be created.
+    pub fn create(seed: u64) -> Result<Self, Failure> {
+        let mut prng = Prng::lane(seed, 1);
+        let device = FaultDevice::with_plan(prng.next_u64(), unruly_plan(&mut prng));
+        let config = small_config(&mut prng);
+        let mut subject = Self { device, config, prng, planted: false, session: None, store: None };
+        subject.open_store(true)?;
+        Ok(subject)
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &FaultDevice {
+        &self.device
+    }
+
+    fn open_store(&mut self, created: bool) -> Result<(), Failure> {
+        // A restart may find another configuration; recovery must cope with less memory and with other table sizes.
+        self.config = small_config(&mut self.prng);
+        let store = FasterKv::open(self.config.clone(), self.device.clone());
+        let store = Arc::new(store.map_err(|error| self.judge_error(error.into(), "open"))?);
+        if store.recovery_report().created != created {
+            let report = store.recovery_report();
+            return Err(Failure::Violation(format!("opened with created = {}: {report:?}", report.created)));
+        }
+        let session =
+            store.start_session().map_err(|error| self.judge_error(error.into(), "start_session"))?;
+        (self.store, self.session) = (Some(store), Some(session));
+        Ok(())
+    }
+
+    /// An error is right only while a planted fault explains it.
+    fn judge_error(&self, error: CallError, what: &str) -> Failure {
+        let message = format!("{what}: {error}");
+        match error {
+            CallError::Store(error) if self.planted && error.kind() != ErrorKind::Corruption => {
+                Failure::Down(message)
+            }
+            _ => Failure::Violation(message),
+        }
+    }
+
+    fn store(&self) -> Result<&Arc<Store<S>>, Failure> {
+        self.store.as_ref().ok_or_else(|| Failure::Violation("the store is not open".to_owned()))
+    }
+}
+
+impl<S: Stored> Subject for StoreSubject<S> {
+    fn call(&mut self, key: u64, operation: Operation) -> Result<Outcome, Failure> {
+        let Some(session) = self.session.as_mut() else {
+            return Err(Failure::Violation("the store is not open".to_owned()));
+        };
+        call::<S, _>(session, key, operation)
+            .map_err(|error| self.judge_error(error, &format!("key {key}, {operation:?}")))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = self.store()?.flush();
+        flushed.map(|_| ()).map_err(|error| self.judge_error(error.into(), "flush"))
+    }
+
+    fn close(&mut self) -> Result<(), Failure> {
+        self.session = None;
+        let closed = self.store()?.close();
+        self.store = None;
+        closed.map_err(|error| self.judge_error(error.into(), "close"))?;
+        // All that was acknowledged must be on the device without the process, too.
+        self.device = self.device.reopen();
+        self.device.set_plan(unruly_plan(&mut self.prng));
+        self.planted = false;
+        Ok(())
+    }
+
+    fn end(&mut self, ending: Ending) -> Result<(), Failure> {
+        // The device goes first: what the dropped store would still write comes too late.
+        self.device = match ending {
+            Ending::Kill => self.device.reopen(),
+            Ending::PowerLoss(seed) => self.device.crash(seed),
+        };
+        self.session = None;
+        self.store = None;
+        self.device.set_plan(unruly_plan(&mut self.prng));
+        self.planted = false;
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), Failure> {
+        self.open_store(false)
+    }
+
+    fn plant(&mut self, fault: Fault) {
+        self.planted = true;
+        self.device.set_plan(match fault {
+            Fault::PowerLossAfter(changes) => FaultPlan::new().crash_at(CrashPoint::AfterChanges(changes)),
+            Fault::SyncFailsAfter(syncs) => FaultPlan::new().fail_syncs(Trigger::nth(syncs + 1)),
+            Fault::WriteFailsAfter(writes) => FaultPlan::new().fail_writes(Trigger::nth(writes + 1)),
+        });
+    }
+}

@@ -1,11 +1,31 @@
 //! The judges run with small numbers on the real store; the program `judge` runs them with large ones.
 
-use oxifaster_sim::judges::model::{ModelOptions, judge};
+use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
+use oxifaster_sim::judges::model::{self, ModelOptions};
 
 #[test]
 fn model() {
     let options = ModelOptions { seed: 1, runs: 40, steps_max: 600, faults: true, minimizing_runs: 300 };
-    let report = judge(&options, &mut |message| eprintln!("{message}"));
+    let report = model::judge(&options, &mut |message| eprintln!("{message}"));
     assert_eq!(report.guilty(), None, "{report}");
     assert!(report.count("crashes_with_contents") > Some(100), "{report}");
+}
+
+fn histories(crash: bool) -> LinearizeOptions {
+    LinearizeOptions { seed: 1, operations: 150_000, operations_per_round: 20_000, threads: 3, crash }
+}
+
+#[test]
+fn linearize() {
+    let report = linearize::judge(&histories(false), &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    assert!(report.count("pages_evicted") > Some(10) && report.count("device_reads") > Some(10), "{report}");
+    assert!(report.count("overlapping") > Some(1000), "{report}");
+}
+
+#[test]
+fn crash() {
+    let report = linearize::judge(&histories(true), &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    assert!(report.count("keys_found") > Some(100), "{report}");
 }

@@ -15,9 +15,10 @@
 //! memoization), so the work per answer is bounded by 2^open x states, and not by the length of the history; quiescent
 //! points, where nothing is open, need no special treatment.
 //!
-//! One reduction keeps this small when there are many readers. An *observation* (its answer says that it changed nothing) is
+//! Two reductions keep this small when there are many readers. An *observation* (its answer says that it changed nothing) is
 //! given effect as early as the state allows it. Nothing is lost: whatever order continues from the configuration
-//! without it also continues, with it left out, from the one with it.
+//! without it also continues, with it left out, from the one with it. For the same reason a configuration is dropped when another
+//! one differs from it only in having seen more.
 
 use super::configurations::{Configuration, Configurations};
 use super::event::{Event, Response, State};
@@ -59,7 +60,7 @@ impl Frontier {
         self.open.clear();
         self.taken = 0;
         for &state in states {
-            self.configurations.insert(Configuration { done: 0, state });
+            self.configurations.insert(Configuration { done: 0, seen: 0, state });
         }
     }
 
@@ -75,7 +76,7 @@ impl Frontier {
 
     /// The possible values, sorted, each once.
     pub(super) fn states(&self) -> Vec<State> {
-        let mut states: Vec<State> = self.configurations.as_slice().iter().map(|found| found.state).collect();
+        let mut states: Vec<State> = self.configurations.iter().map(|found| found.state).collect();
         states.sort_unstable();
         states.dedup();
         states
@@ -86,8 +87,9 @@ impl Frontier {
     pub(super) fn alone(&mut self, event: &Event) -> bool {
         let outcome = event.outcome();
         let operation = event.operation;
-        self.configurations.change(|Configuration { done, state }| {
-            operation.apply(state, outcome).map(|state| Configuration { done, state })
+        self.configurations.change(|found| {
+            let state = operation.apply(found.state, outcome)?;
+            Some(Configuration { state, ..found })
         });
         self.configurations.len() > 0
     }
@@ -105,7 +107,7 @@ impl Frontier {
         self.open.push((slot, *event));
         if event.is_observation() {
             self.configurations.change(|found| {
-                Some(Configuration { done: found.done | seen(slot, event, found.state), ..found })
+                Some(Configuration { seen: found.seen | seen(slot, event, found.state), ..found })
             });
         }
         Ok(())
@@ -120,12 +122,17 @@ impl Frontier {
         let slot = self.open.get(place).map_or(0, |&(slot, _)| slot);
         let bit = 1_u128 << slot;
         let lost = matches!(event.response, Response::Lost(_));
-        if self.configurations.as_slice().iter().any(|found| found.done & bit == 0) {
+        if self.configurations.iter().any(|found| (found.done | found.seen) & bit == 0) {
             self.force(bit, lost)?;
         }
         self.open.swap_remove(place);
         self.taken &= !bit;
-        self.configurations.change(|found| Some(Configuration { done: found.done & !bit, ..found }));
+        let without_bit = |found: Configuration| Configuration {
+            done: found.done & !bit,
+            seen: found.seen & !bit,
+            state: found.state,
+        };
+        self.configurations.change(|found| Some(without_bit(found)));
         Ok(self.configurations.len() > 0)
     }
 
@@ -137,9 +144,13 @@ impl Frontier {
             self.configurations = found.clone();
         }
         let mut next = 0;
-        while let Some(configuration) = found.get(next) {
+        while next < found.places() {
+            let Some(configuration) = found.get(next) else {
+                next += 1;
+                continue;
+            };
             next += 1;
-            if configuration.done & bit != 0 {
+            if (configuration.done | configuration.seen) & bit != 0 {
                 self.configurations.insert(configuration);
                 continue;
             }
@@ -156,11 +167,10 @@ impl Frontier {
                     // It changes nothing now and may still do so later: the configuration without it can do all this can.
                     continue;
                 }
-                let mut done = configuration.done | 1 << slot;
-                for (other, observer) in &self.open {
-                    done |= seen(*other, observer, state);
-                }
-                found.insert(Configuration { done, state });
+                let done = configuration.done | 1 << slot;
+                let sees = self.open.iter().map(|(slot, observer)| seen(*slot, observer, state));
+                let seen = sees.fold(configuration.seen, |seen, bit| seen | bit);
+                found.insert(Configuration { done, seen, state });
             }
             if found.len() > CONFIGURATIONS_MAX {
                 return Err(Undecided::TooManyConfigurations);

@@ -1,0 +1,134 @@
+//! The program `judge`: runs one judge with the numbers of the command line and says in one line of JSON what it came to.
+//!
+//! Progress and what is wrong go to standard error, with the seed that replays it. The exit code is 0 when the promises were
+//! kept, 1 when one was broken (or when the judge made no end), 2 for a wrong command line.
+#![expect(clippy::print_stdout, reason = "a program whose result is its output")]
+
+use std::process::{ExitCode, exit};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use oxifaster_device::sync::{clock, random, thread};
+use oxifaster_sim::judges::Report;
+use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
+use oxifaster_sim::judges::model::{self, ModelOptions};
+
+/// Judges whether oxifaster keeps its promises.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    judge: Judge,
+    /// Run as long as before a release; explicit numbers still count.
+    #[arg(long, global = true)]
+    long: bool,
+    /// What everything is drawn from; a random one is printed otherwise.
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// After so many seconds without an end the judge counts as broken. 0 is never.
+    #[arg(long, global = true)]
+    timeout_seconds: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Judge {
+    /// Concurrent histories of all operations are linearizable.
+    Linearize(Histories),
+    /// The same with power loss: what is found is a consistent point of the history.
+    Crash(Histories),
+    /// Random plans with one session: every answer is right, every crash leads to the consistent point.
+    Model {
+        /// Plans for each of the three shapes.
+        #[arg(long, alias = "iterations")]
+        runs: Option<u64>,
+        /// Steps of a plan at most.
+        #[arg(long, default_value_t = 800)]
+        steps: u64,
+        /// No kills, no power loss, no failing requests.
+        #[arg(long)]
+        peaceful: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Histories {
+    /// Operations in all.
+    #[arg(long)]
+    operations: Option<u64>,
+    /// Operations of a round.
+    #[arg(long)]
+    round: Option<u64>,
+    /// Threads.
+    #[arg(long, default_value_t = 4)]
+    threads: u32,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(random_seed);
+    watch(arguments.timeout_seconds.unwrap_or(if arguments.long { 7200 } else { 900 }), seed);
+    eprintln!("seed {seed}");
+    let started = clock::now();
+    let report = run(&arguments, seed);
+    if let Some(message) = report.guilty() {
+        eprintln!("{message}");
+    }
+    eprintln!("{:.1} seconds", started.elapsed().as_secs_f64());
+    println!("{report}");
+    if report.guilty().is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+fn run(arguments: &Arguments, seed: u64) -> Report {
+    let long = arguments.long;
+    let mut progress = |message: &str| eprintln!("{message}");
+    match &arguments.judge {
+        Judge::Linearize(histories) => linearize::judge(&histories.options(seed, long, false), &mut progress),
+        Judge::Crash(histories) => linearize::judge(&histories.options(seed, long, true), &mut progress),
+        Judge::Model { runs, steps, peaceful } => {
+            let runs = runs.unwrap_or(if long { 20_000 } else { 500 });
+            let options =
+                ModelOptions { seed, runs, steps_max: *steps, faults: !peaceful, minimizing_runs: 2000 };
+            model::judge(&options, &mut progress)
+        }
+    }
+}
+
+impl Histories {
+    fn options(&self, seed: u64, long: bool, crash: bool) -> LinearizeOptions {
+        let (operations, round) = match (long, crash) {
+            (false, false) => (2_000_000, 100_000),
+            (true, false) => (50_000_000, 100_000),
+            (false, true) => (1_000_000, 20_000),
+            (true, true) => (20_000_000, 20_000),
+        };
+        LinearizeOptions {
+            seed,
+            operations: self.operations.unwrap_or(operations),
+            operations_per_round: self.round.unwrap_or(round),
+            threads: self.threads,
+            crash,
+        }
+    }
+}
+
+fn random_seed() -> u64 {
+    let id = random::random_id().unwrap_or_default();
+    let (words, _) = id.as_chunks::<8>();
+    words.iter().fold(0, |seed, &word| seed ^ u64::from_le_bytes(word)) >> 16
+}
+
+/// Ends the process when the judge makes no end: something waits for ever.
+fn watch(seconds: u64, seed: u64) {
+    if seconds == 0 {
+        return;
+    }
+    let watching = thread::spawn("judge-watch", move || {
+        thread::sleep(Duration::from_secs(seconds));
+        eprintln!("no end after {seconds} seconds: something waits for ever, or the machine is too slow");
+        println!("{{\"verdict\":\"hung\",\"seed\":{seed}}}");
+        exit(1)
+    });
+    if let Err(error) = watching {
+        eprintln!("running without a watch: {error}");
+    }
+}

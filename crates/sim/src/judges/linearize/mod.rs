@@ -1,0 +1,95 @@
+//! The linearizability judge and, with power loss, the crash judge.
+//!
+//! Round after round: a new store with the smallest possible memory on a device that delays, reorders and cuts short; several
+//! threads that fight for few keys with all operations, single, batched and pending, while records turn read-only, leave
+//! memory and come back; one more that flushes. Then the history is checked. A round of the crash judge loses power, and what
+//! is found must be the last consistent point, or one whose flush was interrupted, and the same one for all keys.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `load` | a thread's operations |
+//! | `round` | a round from creation to verdict |
+//! | `cut` | whether what a crash left is a point of the history |
+
+mod cut;
+mod load;
+mod round;
+
+use self::round::{End, RoundCounts, run};
+use super::report::{Progress, Report};
+use crate::history::Checked;
+use crate::workload::{Fixed, Prng, Shape, Varlen, Words, mix};
+
+/// How much to judge.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearizeOptions {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// Operations in all.
+    pub operations: u64,
+    /// Operations of a round.
+    pub operations_per_round: u64,
+    /// Threads, besides the one that flushes.
+    pub threads: u32,
+    /// Whether every round ends with a power loss.
+    pub crash: bool,
+}
+
+fn draw_end(prng: &mut Prng, crash: bool) -> End {
+    let changes_max = if prng.chance(0.5) { 20 } else { 300 };
+    match (crash, prng.below(3)) {
+        (false, 0) => End::Reopen,
+        (false, _) => End::ReadAll,
+        (true, 0) => End::LosePower,
+        (true, _) => End::LosePowerAfter(prng.below(changes_max)),
+    }
+}
+
+/// Runs the judge.
+pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
+    let name = if options.crash { "crash" } else { "linearize" };
+    let mut report = Report::new(name, options.seed);
+    let mut checked = Checked::default();
+    let mut sum = RoundCounts::default();
+    let mut rounds = 0;
+    let per_thread = usize::try_from(options.operations_per_round / u64::from(options.threads.max(1)));
+    let per_thread = per_thread.unwrap_or(usize::MAX).max(1);
+    while checked.operations < options.operations && report.guilty().is_none() {
+        // The first round is that of the seed itself, so that a printed seed replays with one round.
+        let seed = if rounds == 0 { options.seed } else { mix(options.seed).wrapping_add(rounds) };
+        let mut prng = Prng::lane(seed, 0);
+        let end = draw_end(&mut prng, options.crash);
+        let (shape, run): (_, fn(u64, u32, usize, End) -> Result<RoundCounts, String>) = match prng.below(3) {
+            0 => (Words::NAME, run::<Words>),
+            1 => (Fixed::NAME, run::<Fixed>),
+            _ => (Varlen::NAME, run::<Varlen>),
+        };
+        rounds += 1;
+        match run(seed, options.threads, per_thread, end) {
+            Ok(counts) => {
+                checked += counts.checked;
+                sum.flushes += counts.flushes;
+                sum.pages_evicted += counts.pages_evicted;
+                sum.device_reads += counts.device_reads;
+                sum.keys_found += counts.keys_found;
+            }
+            Err(message) => {
+                report.note("replay_seed", seed);
+                report.blame(format!("round {rounds} of seed {seed}, {shape}, {end:?}: {message}"));
+            }
+        }
+        // A round that lost power at once has few operations: many of them must not look like a standstill.
+        if rounds % 20 == 0 {
+            progress(&format!("{name}: {rounds} rounds, {} operations", checked.operations));
+        }
+    }
+    report.note("rounds", rounds);
+    report.note("operations", checked.operations);
+    report.note("overlapping", checked.overlapping);
+    report.note("configurations_max", checked.configurations_max);
+    report.note("flushes", sum.flushes);
+    report.note("pages_evicted", sum.pages_evicted);
+    report.note("device_reads", sum.device_reads);
+    report.note("keys_found", sum.keys_found);
+    report
+}

@@ -1,0 +1,264 @@
+//! One round: a new store with a configuration of its own, threads that work on few keys, one that flushes, and an end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oxifaster_device::fault::{CrashPoint, FaultDevice};
+use oxifaster_device::sync::atomic::{AtomicBool, Ordering};
+use oxifaster_device::sync::thread;
+use oxifaster_store::{FasterKv, FasterKvConfig};
+
+use super::cut::{self, Point, READER};
+use super::load::{Load, Mixture};
+use crate::history::{Checked, Checker, Event, NEVER, Operation, Order, Recorder, Response, State};
+use crate::judges::stored::{CallError, Stored, call};
+use crate::judges::subject::{small_config, unruly_plan};
+use crate::workload::{Distribution, Keys, Prng};
+
+/// How a round ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every key is read.
+    ReadAll,
+    /// The store is closed and opened, and every key is read.
+    Reopen,
+    /// Power is lost when all threads have finished.
+    LosePower,
+    /// Power is lost while the threads work, after so many changes of the device.
+    LosePowerAfter(u64),
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RoundCounts {
+    pub(super) checked: Checked,
+    pub(super) flushes: u64,
+    pub(super) pages_evicted: u64,
+    pub(super) device_reads: u64,
+    pub(super) keys_found: u64,
+}
+
+type StoreOf<S> =
+    FasterKv<<S as crate::workload::Shape>::Key, <S as crate::workload::Shape>::Value, FaultDevice>;
+
+/// A flush that was called, and what became of it.
+#[derive(Debug)]
+struct Flushed {
+    point: Point,
+    error: Option<String>,
+}
+
+struct Round<S: Stored> {
+    prng: Prng,
+    config: FasterKvConfig,
+    device: FaultDevice,
+    store: Arc<StoreOf<S>>,
+    order: Arc<Order>,
+    keys: Arc<Keys>,
+    end: End,
+    counts: RoundCounts,
+}
+
+/// Bytes of a record of a shape, more or less.
+fn record_bytes<S: Stored>() -> u64 {
+    match S::NAME {
+        "words" => 24,
+        "fixed" => 88,
+        _ => 250,
+    }
+}
+
+/// Runs a round.
+///
+/// # Errors
+/// The broken promise.
+pub(super) fn run<S: Stored>(
+    seed: u64,
+    threads: u32,
+    operations: usize,
+    end: End,
+) -> Result<RoundCounts, String> {
+    let mut prng = Prng::new(seed);
+    let mut config = small_config(&mut prng);
+    config.table_size = 1 << (4 + prng.below(8));
+    let plan = unruly_plan(&mut prng).delay_by_time(prng.unit() / 50.0, Duration::from_micros(300));
+    let device = FaultDevice::with_plan(prng.next_u64(), plan);
+    let store = FasterKv::open(config.clone(), device.clone()).map_err(|error| format!("create: {error}"))?;
+    // From a handful of keys to three times what fits in memory; half of the operations go to a few of them.
+    let fitting = config.log_memory_size * 3 / record_bytes::<S>();
+    let count = if prng.chance(0.2) { 8 } else { 64 + prng.below(fitting) };
+    let distribution =
+        Distribution::HotSet { operations: 0.3 + prng.unit() / 2.0, keys: 16.0 / count as f64 };
+    let round = Round::<S> {
+        keys: Arc::new(Keys::new(count, distribution)),
+        store: Arc::new(store),
+        order: Order::new(),
+        counts: RoundCounts::default(),
+        prng,
+        config,
+        device,
+        end,
+    };
+    round.run(threads, operations)
+}
+
+impl<S: Stored> Round<S> {
+    fn run(mut self, threads: u32, operations: usize) -> Result<RoundCounts, String> {
+        let created = self.order.stamp();
+        if let End::LosePowerAfter(changes) = self.end {
+            self.device.change_plan(|plan| plan.crash_at(CrashPoint::AfterChanges(changes)));
+        }
+        let (mut events, flushes) = self.work(threads, operations)?;
+        self.counts.flushes = flushes.iter().filter(|flushed| flushed.error.is_none()).count() as u64;
+        let statistics = self.store.stats();
+        self.counts.pages_evicted = statistics.pages_evicted;
+        self.counts.device_reads = statistics.device_reads;
+        match self.end {
+            End::ReadAll => self.check_reading(events),
+            End::Reopen => {
+                self.store.close().map_err(|error| format!("close: {error}"))?;
+                self.device = self.device.reopen();
+                self.reopen()?;
+                self.check_reading(events)
+            }
+            End::LosePower | End::LosePowerAfter(_) => {
+                let crashed = self.order.stamp();
+                for event in events.iter_mut().filter(|event| event.response == Response::Lost(NEVER)) {
+                    event.response = Response::Lost(crashed);
+                }
+                self.device = self.device.crash(self.prng.next_u64());
+                self.reopen()?;
+                let points = points(created, crashed, &flushes);
+                let found = self.read_all()?;
+                self.counts.keys_found = found.iter().filter(|(_, state)| state.is_some()).count() as u64;
+                self.counts.checked += cut::check(&events, &points, &found)?;
+                Ok(self.counts)
+            }
+        }
+    }
+
+    /// Runs the threads; returns what they recorded.
+    fn work(&mut self, threads: u32, operations: usize) -> Result<(Vec<Event>, Vec<Flushed>), String> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mixture = Mixture::draw(&mut self.prng);
+        let flusher = self.start_flusher(&stop)?;
+        let mut running = Vec::new();
+        for thread in 0..threads {
+            let load = Load::<S, FaultDevice> {
+                session: self.store.start_session().map_err(|error| format!("start_session: {error}"))?,
+                recorder: Recorder::new(&self.order, thread, operations + 64),
+                prng: Prng::new(self.prng.next_u64()),
+                keys: Arc::clone(&self.keys),
+                mixture,
+                stop: Arc::clone(&stop),
+                next_value: u64::from(thread + 1) << 40,
+                pending: Vec::new(),
+                seen: [0; 64],
+            };
+            let body = move || load.run(operations);
+            running.push(thread::spawn("judge-load", body).map_err(|error| format!("spawn: {error}"))?);
+        }
+        let mut events = Vec::new();
+        let mut failed = None;
+        for handle in running {
+            match handle.join() {
+                Ok((recorded, error)) => {
+                    events.extend(recorded);
+                    failed = failed.or(error.and_then(|error| self.unexplained(&error)));
+                }
+                Err(_) => _ = failed.get_or_insert("a thread of the load panicked".to_owned()),
+            }
+        }
+        // Relaxed: joined below.
+        stop.store(true, Ordering::Relaxed);
+        let flushes = flusher.join().map_err(|_| "the flushing thread panicked".to_owned())?;
+        let flush_error = flushes.iter().find_map(|flushed| flushed.error.clone());
+        let flush_error = flush_error.filter(|_| !self.device.power_is_lost());
+        match failed.or(flush_error) {
+            Some(message) => Err(message),
+            None => Ok((events, flushes)),
+        }
+    }
+
+    /// The message of an error that a power loss does not explain.
+    fn unexplained(&self, error: &CallError) -> Option<String> {
+        let explained = matches!(error, CallError::Store(_)) && self.device.power_is_lost();
+        (!explained).then(|| error.to_string())
+    }
+
+    fn start_flusher(&mut self, stop: &Arc<AtomicBool>) -> Result<thread::JoinHandle<Vec<Flushed>>, String> {
+        let (store, order, stop) = (Arc::clone(&self.store), Arc::clone(&self.order), Arc::clone(stop));
+        let mut prng = Prng::new(self.prng.next_u64());
+        let pause_max_us = 1 + prng.below(20_000);
+        let body = move || {
+            let mut flushes = Vec::new();
+            // Relaxed: as in the load.
+            while !stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_micros(prng.below(pause_max_us)));
+                let called = order.stamp();
+                let result = store.flush();
+                let point = Point { called, answered: order.stamp(), tail: result.as_ref().ok().copied() };
+                let error = result.err().map(|error| format!("flush: {error}"));
+                let failed = error.is_some();
+                flushes.push(Flushed { point, error });
+                if failed {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+            flushes
+        };
+        thread::spawn("judge-flush", body).map_err(|error| format!("spawn: {error}"))
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        let store = FasterKv::open(self.config.clone(), self.device.clone());
+        self.store = Arc::new(store.map_err(|error| format!("open after {:?}: {error}", self.end))?);
+        match self.store.recovery_report() {
+            report if report.created => Err(format!("opened as a new store: {report:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_all(&mut self) -> Result<Vec<(u64, State)>, String> {
+        let mut session = self.store.start_session().map_err(|error| format!("start_session: {error}"))?;
+        let mut found = Vec::new();
+        for key in 0..self.keys.count() {
+            match call::<S, _>(&mut session, key, Operation::Read) {
+                Ok(crate::history::Outcome::Value(state)) => found.push((key, state)),
+                Ok(other) => return Err(format!("a read answered {other:?}")),
+                Err(error) => return Err(format!("reading key {key} at the end: {error}")),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads every key after everything else, as part of the history.
+    fn check_reading(mut self, mut events: Vec<Event>) -> Result<RoundCounts, String> {
+        let called = self.order.stamp();
+        let found = self.read_all()?;
+        let answered = self.order.stamp();
+        self.counts.keys_found = found.iter().filter(|(_, state)| state.is_some()).count() as u64;
+        events.extend(found.into_iter().map(|(key, state)| Event {
+            key,
+            thread: READER,
+            called,
+            operation: Operation::Read,
+            response: Response::Answered(answered, crate::history::Outcome::Value(state)),
+        }));
+        let checked = Checker::new().check(events).map_err(|rejection| rejection.to_string())?;
+        self.counts.checked += checked;
+        Ok(self.counts)
+    }
+}
+
+/// The last acknowledged point, and then those that were tried since and failed, until the crash.
+fn points(created: u64, crashed: u64, flushes: &[Flushed]) -> Vec<Point> {
+    let mut points = vec![Point { called: created, answered: created, tail: None }];
+    for flushed in flushes {
+        match flushed.error {
+            None => points = vec![flushed.point],
+            Some(_) => points.push(Point { answered: crashed, ..flushed.point }),
+        }
+    }
+    points
+}

@@ -117,7 +117,7 @@ pub mod stats {
 /// What most programs need.
 pub mod prelude {
     pub use crate::address::Address;
-    pub use crate::codec::{Bincode, BlittableCodec, PersistKey, PersistValue};
+    pub use crate::codec::{Bincode, Blittable, BlittableCodec, PersistKey, PersistValue};
     pub use crate::device::{FileSystemDisk, NullDisk, StorageDevice};
     pub use crate::error::{Error, ErrorKind};
     pub use crate::stats::Statistics;

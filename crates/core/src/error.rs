@@ -5,6 +5,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oxifaster_device::{DeviceError, DeviceErrorKind};
 
@@ -48,7 +49,7 @@ struct Inside {
     path: Option<PathBuf>,
     address: Option<Address>,
     key_hash: Option<u64>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// A result with this crate's [`Error`].
@@ -86,7 +87,7 @@ impl Error {
     /// Adds what caused it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -121,7 +122,7 @@ impl Error {
         self.0.key_hash
     }
 
-    /// A copy for another waiter of the same failure; the source is kept as its text.
+    /// A copy for another waiter of the same failure; both share the source.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         let Inside { kind, message, path, address, key_hash, source } = &*self.0;
@@ -131,8 +132,22 @@ impl Error {
             path: path.clone(),
             address: *address,
             key_hash: *key_hash,
-            source: source.as_ref().map(|source| source.to_string().into()),
+            source: source.clone(),
         }))
+    }
+}
+
+impl Error {
+    /// The kind of the operating system's error at the bottom, if there is one.
+    fn system_kind(&self) -> Option<std::io::ErrorKind> {
+        let mut source = self.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return Some(error.kind());
+            }
+            source = error.source();
+        }
+        None
     }
 }
 
@@ -190,7 +205,8 @@ impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match error.kind() {
-            ErrorKind::Io | ErrorKind::Poisoned => Io::Other,
+            ErrorKind::Io => error.system_kind().unwrap_or(Io::Other),
+            ErrorKind::Poisoned => Io::Other,
             ErrorKind::OutOfSpace => Io::StorageFull,
             ErrorKind::OutOfMemory => Io::OutOfMemory,
             ErrorKind::Corruption | ErrorKind::IncompatibleFormat => Io::InvalidData,
@@ -227,5 +243,15 @@ mod tests {
         let error = Error::from(full);
         assert_eq!(error.kind(), ErrorKind::OutOfSpace);
         assert!(error.source().is_some());
+    }
+    #[test]
+    fn the_kind_of_the_operating_system_survives_and_duplicates_share_the_source() {
+        let denied = DeviceError::io("opening", std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        let error = Error::from(denied);
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let other = error.duplicate();
+        assert!(other.source().is_some_and(|source| source.is::<DeviceError>()));
+        assert_eq!(other.to_string(), error.to_string());
+        assert_eq!(std::io::Error::from(other).kind(), std::io::ErrorKind::PermissionDenied);
     }
 }

@@ -1,9 +1,10 @@
 //! Which forms of keys and values calls accept.
 //!
 //! Look-ups take whatever the key type borrows as (`read("key")` on a `String` store); writes take the type, a reference
-//! to it, or its borrowed form (`upsert("key", "value")`, `upsert(&key, &value)`, `upsert(1, 2)`).
+//! to it, or its borrowed form (`upsert("key", "value")`, `upsert(&key, &value)`, `upsert(1, 2)`). The price: an argument
+//! whose type is left open (`upsert(key.into(), ..)`) could be `K` or `&K`, so the compiler asks for its type.
 
-use super::{KeyCodec, PersistKey, PersistValue, ValueCodec};
+use super::{KeyCodec, PersistKey, PersistValue, RawBytes, Utf8, ValueCodec};
 use crate::error::Error;
 
 /// A borrowed form of a key, with the same bytes as the owned one.
@@ -148,6 +149,9 @@ macro_rules! accept_borrowed {
 accept_borrowed!(String, str, , str::as_bytes);
 accept_borrowed!(Vec<u8>, [u8], , |bytes| bytes);
 accept_borrowed!(Vec<u8>, [u8; N], const N: usize, <[u8; N]>::as_slice);
+accept_borrowed!(Utf8, str, , str::as_bytes);
+accept_borrowed!(RawBytes, [u8], , |bytes| bytes);
+accept_borrowed!(RawBytes, [u8; N], const N: usize, <[u8; N]>::as_slice);
 
 #[cfg(test)]
 mod tests {
@@ -184,5 +188,10 @@ mod tests {
         let raw = Mock::<Vec<u8>, Vec<u8>>(PhantomData);
         assert_eq!(raw.upsert(b"key", vec![1, 2]).0, raw.read(b"key".as_slice()));
         assert_eq!(raw.upsert(b"key".as_slice(), &[][..]).1, b"");
+        let named = Mock::<Utf8, RawBytes>(PhantomData);
+        assert_eq!(named.upsert("key", b"value").0, named.read("key"));
+        assert_eq!(named.upsert(Utf8::from("key"), RawBytes::from("value")).1, b"value");
+        let floats = Mock::<i8, f32>(PhantomData);
+        assert_eq!(floats.upsert(-1, 0.5), (vec![0xFF], 0.5_f32.to_le_bytes().to_vec()));
     }
 }

@@ -9,13 +9,32 @@ use serde::de::DeserializeOwned;
 use super::{Extent, KeyCodec, PersistKey, PersistValue, ValueCodec};
 use crate::error::{Error, ErrorKind};
 
-/// A serde type as key or value.
+/// The serde codec, number 3, and a wrapper that makes any serde type a key or a value.
+///
+/// The bytes: 4 bytes little-endian payload length, then the payload in postcard's wire format. A store can hold the
+/// wrapper, or a type of yours that is bound to this codec:
+///
+/// ```
+/// use oxifaster_core::codec::{Bincode, PersistValue, ValueCodec};
+///
+/// #[derive(serde::Serialize, serde::Deserialize, Default, PartialEq, Debug)]
+/// struct Account {
+///     name: String,
+///     cents: i64,
+/// }
+/// impl PersistValue for Account {
+///     type Codec = Bincode<Self>;
+/// }
+///
+/// let account = Account { name: "Ada".into(), cents: -3 };
+/// let bytes = <Bincode<Account> as ValueCodec<Account>>::encode(&account)?;
+/// assert_eq!(<Bincode<Account> as ValueCodec<Account>>::decode(&bytes)?, account);
+/// # Ok::<(), oxifaster_core::Error>(())
+/// ```
+///
+/// A key must serialise to the same bytes every time: no hash maps or sets inside, whose order changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bincode<T>(pub T);
-
-/// The codec of [`Bincode<T>`]: 4 bytes little-endian payload length, then the payload in postcard's wire format.
-#[derive(Debug)]
-pub struct BincodeCodec;
 
 const NUMBER: u32 = 3;
 const PREFIX_BYTES: usize = 4;
@@ -45,50 +64,58 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> KeyCodec<Bincode<T>> for BincodeCodec {
-    const NUMBER: u32 = NUMBER;
-    const EXTENT: Extent = Extent::Varlen;
-    type Encoded<'k>
-        = Vec<u8>
-    where
-        T: 'k;
+/// Keys and values that are `$stored`, whose serialised part is `$part`.
+macro_rules! bind_serde {
+    ($stored:ty, |$object:ident| $part:expr, $wrap:expr) => {
+        impl<T: Serialize + DeserializeOwned> KeyCodec<$stored> for Bincode<T> {
+            const NUMBER: u32 = NUMBER;
+            const EXTENT: Extent = Extent::Varlen;
+            type Encoded<'k>
+                = Vec<u8>
+            where
+                T: 'k;
 
-    fn encode(key: &Bincode<T>) -> Result<Vec<u8>, Error> {
-        encode(&key.0)
-    }
+            fn encode($object: &$stored) -> Result<Vec<u8>, Error> {
+                encode($part)
+            }
 
-    fn decode(bytes: &[u8]) -> Result<Bincode<T>, Error> {
-        decode(bytes).map(Bincode)
-    }
+            fn decode(bytes: &[u8]) -> Result<$stored, Error> {
+                decode(bytes).map($wrap)
+            }
+        }
+
+        impl<T: Serialize + DeserializeOwned + Default> ValueCodec<$stored> for Bincode<T> {
+            const NUMBER: u32 = NUMBER;
+            const EXTENT: Extent = Extent::Varlen;
+            type Encoded<'v>
+                = Vec<u8>
+            where
+                T: 'v;
+
+            fn encode($object: &$stored) -> Result<Vec<u8>, Error> {
+                encode($part)
+            }
+
+            fn decode(bytes: &[u8]) -> Result<$stored, Error> {
+                decode(bytes).map($wrap)
+            }
+
+            fn initial() -> $stored {
+                $wrap(T::default())
+            }
+        }
+    };
 }
 
-impl<T: Serialize + DeserializeOwned + Default> ValueCodec<Bincode<T>> for BincodeCodec {
-    const NUMBER: u32 = NUMBER;
-    const EXTENT: Extent = Extent::Varlen;
-    type Encoded<'v>
-        = Vec<u8>
-    where
-        T: 'v;
-
-    fn encode(value: &Bincode<T>) -> Result<Vec<u8>, Error> {
-        encode(&value.0)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Bincode<T>, Error> {
-        decode(bytes).map(Bincode)
-    }
-
-    fn initial() -> Bincode<T> {
-        Bincode(T::default())
-    }
-}
+bind_serde!(T, |object| object, std::convert::identity::<T>);
+bind_serde!(Bincode<T>, |object| &object.0, Bincode);
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> PersistKey for Bincode<T> {
-    type Codec = BincodeCodec;
+    type Codec = Bincode<T>;
 }
 
 impl<T: Serialize + DeserializeOwned + Default + Send + 'static> PersistValue for Bincode<T> {
-    type Codec = BincodeCodec;
+    type Codec = Bincode<T>;
 }
 
 #[cfg(test)]
@@ -105,9 +132,10 @@ mod tests {
     #[test]
     fn wire_format_is_frozen() {
         let account = Account { name: "Ada".into(), cents: -3, tags: vec![1, 300] };
-        let bytes = <BincodeCodec as ValueCodec<Bincode<Account>>>::encode(&Bincode(account)).unwrap();
+        let bytes = <Bincode<Account> as ValueCodec<Account>>::encode(&account).unwrap();
         assert_eq!(bytes, [9, 0, 0, 0, 3, b'A', b'd', b'a', 5, 2, 1, 0xAC, 0x02]);
-        let back: Bincode<Account> = <BincodeCodec as ValueCodec<_>>::decode(&bytes).unwrap();
+        let back: Bincode<Account> = <Bincode<Account> as ValueCodec<_>>::decode(&bytes).unwrap();
+        assert_eq!(<Bincode<Account> as ValueCodec<_>>::encode(&back).unwrap(), bytes);
         assert_eq!(back.0, Account { name: "Ada".into(), cents: -3, tags: vec![1, 300] });
     }
 
@@ -115,7 +143,7 @@ mod tests {
     fn arbitrary_bytes_are_an_error_and_never_a_panic() {
         for len in 0..64_usize {
             let bytes: Vec<u8> = (0..len).map(|place| u8::try_from(place * 37 % 251).unwrap()).collect();
-            let decoded: Result<Bincode<Account>, _> = <BincodeCodec as ValueCodec<_>>::decode(&bytes);
+            let decoded: Result<Account, _> = <Bincode<Account> as ValueCodec<_>>::decode(&bytes);
             assert_eq!(decoded.unwrap_err().kind(), ErrorKind::Corruption);
         }
     }

@@ -1,15 +1,20 @@
 //! Byte strings and text as they are.
+//!
+//! `Vec<u8>` and `String` are keys and values themselves; [`RawBytes`] and [`Utf8`] are their codecs, and wrappers around
+//! them for programs that know these names as types. Wrapped or not, the stored bytes are the same.
+
+use std::borrow::Borrow;
 
 use super::{Extent, KeyCodec, PersistKey, PersistValue, ValueCodec};
 use crate::error::{Error, ErrorKind};
 
-/// The codec of `Vec<u8>`: the bytes themselves.
-#[derive(Debug)]
-pub struct RawBytes;
+/// The codec of `Vec<u8>`, number 1: the bytes themselves. Also a `Vec<u8>` under this name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RawBytes(pub Vec<u8>);
 
-/// The codec of `String`: its UTF-8 bytes.
-#[derive(Debug)]
-pub struct Utf8;
+/// The codec of `String`, number 2: its UTF-8 bytes. Also a `String` under this name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Utf8(pub String);
 
 fn text(bytes: &[u8]) -> Result<String, Error> {
     String::from_utf8(bytes.to_vec())
@@ -48,7 +53,7 @@ macro_rules! bind_bytes {
             }
 
             fn initial() -> $type {
-                <$type>::new()
+                <$type>::default()
             }
         }
 
@@ -63,4 +68,47 @@ macro_rules! bind_bytes {
 }
 
 bind_bytes!(RawBytes, Vec<u8>, [u8], 1, Vec::as_slice, |bytes: &[u8]| Ok(bytes.to_vec()));
+bind_bytes!(RawBytes, RawBytes, [u8], 1, RawBytes::as_slice, |bytes: &[u8]| Ok(RawBytes(bytes.to_vec())));
 bind_bytes!(Utf8, String, str, 2, String::as_str, text);
+bind_bytes!(Utf8, Utf8, str, 2, Utf8::as_str, |bytes| text(bytes).map(Utf8));
+
+impl RawBytes {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Utf8 {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Look-ups by the borrowed form: `Hash` and `Eq` of a wrapper are those of what it wraps.
+impl Borrow<[u8]> for RawBytes {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Utf8 {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for RawBytes {
+    fn from(bytes: T) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl<T: Into<String>> From<T> for Utf8 {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}

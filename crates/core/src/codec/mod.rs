@@ -5,28 +5,18 @@
 //!
 //! | type | codec | extent |
 //! |---|---|---|
-//! | integers, floats, `()`, arrays of them, any `Pod` type bound by one line | [`BlittableCodec`] | fixed |
-//! | `Vec<u8>`, looked up by `[u8]` | [`RawBytes`] | varlen |
-//! | `String`, looked up by `str` | [`Utf8`] | varlen |
-//! | [`Bincode<T>`] for serde types | [`BincodeCodec`] | varlen |
+//! | integers, floats, `()`, arrays of them; a `Pod` type with `impl Blittable for T {}`; [`Plain<T>`] | [`BlittableCodec`] | fixed |
+//! | `Vec<u8>` or [`RawBytes`], looked up by `[u8]` | [`RawBytes`] | varlen |
+//! | `String` or [`Utf8`], looked up by `str` | [`Utf8`] | varlen |
+//! | serde types bound to it, and [`Bincode<T>`] for all others | [`Bincode<T>`] | varlen |
 //!
-//! A `Pod` type of a user's own is bound explicitly, because a blanket implementation for every `Pod` type would forbid
-//! the one for `String` (Rust's coherence rules):
-//!
-//! ```
-//! use oxifaster_core::codec::{BlittableCodec, PersistValue};
-//!
-//! #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-//! #[repr(C)]
-//! struct Point {
-//!     x: u64,
-//!     y: u64,
-//! }
-//!
-//! impl PersistValue for Point {
-//!     type Codec = BlittableCodec<Point>;
-//! }
-//! ```
+//! # Rules
+//! 1. Equal keys have equal bytes and different keys different ones: keys are hashed and compared as bytes. The borrowed
+//!    forms of a key have the bytes of the key.
+//! 2. `decode` undoes `encode`. Given other bytes it returns `Corruption` or some value; it never panics.
+//! 3. A fixed extent is kept by every encoding.
+//! 4. Numbers and bytes never change: they are in files. `tests.rs` freezes them. Numbers from
+//!    [`FIRST_USER_CODEC_NUMBER`] on are free for codecs of users.
 //!
 //! A type without a codec does not compile:
 //!
@@ -41,14 +31,19 @@ mod bincode;
 mod blittable;
 mod bytes;
 mod fetch_add;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use arguments::{KeyArgument, KeyBytes, ValueArgument};
-pub use bincode::{Bincode, BincodeCodec};
-pub use blittable::{BlittableCodec, PodBytes};
+pub use bincode::Bincode;
+pub use blittable::{Blittable, BlittableCodec, Plain, PodBytes};
 pub use bytes::{RawBytes, Utf8};
 pub use fetch_add::FetchAdd;
 
 use crate::error::Error;
+
+/// The first codec number that is free for users.
+pub const FIRST_USER_CODEC_NUMBER: u32 = 0x8000_0000;
 
 /// How many bytes an encoded key or value has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +146,7 @@ pub fn word_of(bytes: &[u8]) -> u64 {
 /// Binds a key type to its codec.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no key codec",
-    note = "for a `Pod` type: `impl PersistKey for {Self} {{ type Codec = BlittableCodec<{Self}>; }}`; for a serde type use `Bincode<{Self}>`"
+    note = "for a `Pod` type: `impl oxifaster::codec::Blittable for {Self} {{}}`; for a serde type use `Bincode<{Self}>`"
 )]
 pub trait PersistKey: Sized + Send + 'static {
     /// The codec.
@@ -161,7 +156,7 @@ pub trait PersistKey: Sized + Send + 'static {
 /// Binds a value type to its codec.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no value codec",
-    note = "for a `Pod` type: `impl PersistValue for {Self} {{ type Codec = BlittableCodec<{Self}>; }}`; for a serde type use `Bincode<{Self}>`"
+    note = "for a `Pod` type: `impl oxifaster::codec::Blittable for {Self} {{}}`; for a serde type use `Bincode<{Self}>`"
 )]
 pub trait PersistValue: Sized + Send + 'static {
     /// The codec.

@@ -2,6 +2,7 @@
 
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 
+use super::info::RecordInfo;
 use crate::codec::{Extent, KeyCodec, PersistKey, PersistValue, ValueCodec};
 use crate::error::{Error, ErrorKind};
 
@@ -125,22 +126,34 @@ impl RecordLayout {
         Some((self.value_at(key_bytes) + self.value_words(value_bytes)) as u64)
     }
 
-    /// Size in words of the record that starts at `words[0]`, whose words are not trusted: the parts it claims to have
-    /// fit into it. The slice may be shorter than the record, but must hold its header and extent.
+    /// Size in words of the record that starts at `words[0]`, whose words are not trusted: there is a header of a record,
+    /// and the parts that the record claims to have fit into it. The slice may be shorter than the record, but must hold
+    /// its header and extent; the value's length is checked if its guard is there.
     ///
     /// # Errors
     /// `Corruption` when no record looks like this.
     pub fn size_in(self, words: &[AtomicU64]) -> Result<u64, Error> {
         let damaged = |what: &str| Error::new(ErrorKind::Corruption, what.to_owned());
+        let word = |at: usize| words.get(at).map(|word| word.load(Ordering::Relaxed));
+        let info = RecordInfo::from_bits(word(0).unwrap_or(0));
+        if !info.is_well_formed() || info.is_filler() {
+            return Err(damaged(
+                "no record begins here: its header is zero, unused space or of an unknown format",
+            ));
+        }
         if !self.has_extent() {
             return Ok(self.header_words_min());
         }
-        let extent = words.get(1).ok_or_else(|| damaged("a record has no room for its extent"))?;
-        let extent = extent.load(Ordering::Relaxed);
+        let extent = word(1).ok_or_else(|| damaged("a record has no room for its extent"))?;
         let (size, key_bytes) = split(extent);
         let value_at = self.value_at(key_bytes as usize) as u64;
-        let least = value_at + if self.is_varlen_value() { 0 } else { self.value_words(0) as u64 };
-        if u64::from(size) < least {
+        let value_words = match word(self.guard_at()) {
+            // The value of a tombstone means nothing.
+            Some(_) if info.is_tombstone() && self.is_varlen_value() => 0,
+            Some(guard) if self.is_varlen_value() => self.value_words(split(guard).0 as usize),
+            _ => self.value_words(0),
+        };
+        if u64::from(size) < value_at + value_words as u64 {
             return Err(damaged("a record is smaller than its parts"));
         }
         Ok(u64::from(size))
@@ -188,5 +201,28 @@ mod tests {
         assert!(layout.size_in(&words(join(4, u32::MAX))).is_err());
         assert!(layout.size_in(&words(0)).is_err());
         assert!(layout.size_in(&words(0)[..1]).is_err());
+    }
+    #[test]
+    fn untrusted_headers_and_value_lengths_are_checked() {
+        let word = RecordLayout::of::<u64, u64>();
+        let header = |bits: u64| [AtomicU64::new(bits), AtomicU64::new(0), AtomicU64::new(0)];
+        assert_eq!(word.size_in(&header(1 << 63 | 5)).unwrap(), 3);
+        for no_record in [0, 5, RecordInfo::filler(3).bits(), 1 << 63 | 1 << 60, 1 << 63 | 1 << 54] {
+            let error = word.size_in(&header(no_record)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{no_record:#x}");
+        }
+        assert!(word.size_in(&[]).is_err());
+        // A record of 6 words: 3, a key of 8 bytes, a value that may have 16 bytes.
+        let varlen = RecordLayout::of::<String, String>();
+        let record = |flags: u64, value_len: u32| {
+            [1 << 63 | flags, join(6, 8), join(value_len, 0), 0, 0, 0].map(AtomicU64::new)
+        };
+        assert_eq!(varlen.size_in(&record(0, 16)).unwrap(), 6);
+        assert!(varlen.size_in(&record(0, 17)).is_err());
+        assert!(varlen.size_in(&record(0, u32::MAX)).is_err());
+        assert_eq!(varlen.size_in(&record(RecordInfo::TOMBSTONE, u32::MAX)).unwrap(), 6);
+        let fixed = RecordLayout::of::<String, [u64; 2]>();
+        assert!(fixed.size_in(&[1 << 63, join(5, 8), 0].map(AtomicU64::new)).is_err());
+        assert_eq!(fixed.size_in(&[1 << 63, join(6, 8), u64::MAX].map(AtomicU64::new)).unwrap(), 6);
     }
 }

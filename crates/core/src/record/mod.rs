@@ -41,6 +41,8 @@ mod layout;
 #[cfg(all(loom, test))]
 mod model;
 mod reference;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use info::{RecordFlags, RecordInfo};
 pub use latch::{LatchError, Latched};

@@ -116,12 +116,14 @@ impl<'g> RecordRef<'g> {
             // One comparison without a loop: the common case of the hot path.
             return self.word(at).load(Ordering::Relaxed) == word_of(key);
         }
-        let words = self.words.get(at..at + key.len().div_ceil(8)).unwrap_or_default();
-        let mut equal = words.len() == key.len().div_ceil(8);
-        for (word, bytes) in words.iter().zip(key.chunks(8)) {
-            equal &= word.load(Ordering::Relaxed) == word_of(bytes);
-        }
-        equal
+        let Some(words) = self.words.get(at..at + key.len().div_ceil(8)) else { return false };
+        let (whole, rest) = key.as_chunks::<8>();
+        let whole_equal = words
+            .iter()
+            .zip(whole)
+            .all(|(word, bytes)| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes));
+        let rest_equal = || words.last().is_some_and(|word| word.load(Ordering::Relaxed) == word_of(rest));
+        whole_equal && (rest.is_empty() || rest_equal())
     }
 
     /// Copies the key's bytes.

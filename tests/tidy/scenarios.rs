@@ -45,7 +45,7 @@ pub(crate) const SCENARIOS: &[(&str, State)] = &[
     ("write_order_of_one_page", Open),
     ("many_keys_one_tag", Covered),
     ("null_disk_full", Covered),
-    ("stale_timeline", Open),
+    ("stale_timeline", Covered),
     ("chain_order", Covered),
     ("view_during_update", Covered),
     ("closure_panics", Covered),

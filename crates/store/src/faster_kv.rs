@@ -233,11 +233,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
             types: PhantomData,
         };
         let report = Self::recover_into(&core, &config, report, &opened, progress)?;
-        let log = opened.start()?;
+        // Before any thread runs: an open that fails must leave none behind, and no lock on the device.
         let facts = OwnerFacts { table_bits: bits_of(table_size), ..owner };
         if facts != metadata.owner {
-            log.set_owner_facts(facts)?;
+            opened.log.set_owner_facts(facts)?;
         }
+        opened.start()?;
         let report = RecoveryReport { duration: started.elapsed(), ..report };
         tracing::info!(?report, "store opened");
         Ok(Self { core: Arc::new(core), reactor: Mutex::new(None), device, config, report })

@@ -67,32 +67,39 @@ impl HybridLog {
         if !self.persistent {
             return Ok(self.ring.tail());
         }
-        let target = self.ring.align_tail();
-        {
-            let durable = self.durable.lock();
-            let nothing_new = durable.metadata.consistent_tail == target;
-            if nothing_new && (!closing || durable.metadata.clean || !durable.writing) {
-                return Ok(target);
+        let (target, checksums) = loop {
+            let target = self.ring.align_tail();
+            {
+                let durable = self.durable.lock();
+                let nothing_new = durable.metadata.consistent_tail == target;
+                if nothing_new && (!closing || durable.metadata.clean || !durable.writing) {
+                    return Ok(target);
+                }
             }
-        }
-        let checksums = self.write_until(target)?;
+            if let Some(checksums) = self.write_until(target)? {
+                break (target, checksums);
+            }
+        };
         self.sync_blocks()?;
         self.publish(|metadata| {
             metadata.consistent_tail = target;
             metadata.open_page = OpenPage { page: metadata.layout().page_of(target), checksums };
-            metadata.clean = closing;
+            metadata.clean = false;
         })?;
         if closing {
+            // A second slot with the same tail: rot of either one leaves the other, and loses nothing.
+            self.publish(|metadata| metadata.clean = true)?;
             self.durable.lock().writing = false;
         }
         Ok(target)
     }
 
-    /// Waits until everything below `target`, the aligned tail, is written; returns the checksums of its page.
-    fn write_until(&self, target: Address) -> Result<Vec<u32>, Error> {
+    /// Waits until everything below `target`, the aligned tail, is written; returns the checksums of its page, or `None`
+    /// when that page is in memory no more: then the tail is far ahead, and the flush aims again.
+    fn write_until(&self, target: Address) -> Result<Option<Vec<u32>>, Error> {
         let errors_before = {
             let mut progress = self.progress.lock();
-            progress.goal = Some(Goal { address: target, checksums: None });
+            progress.goal = Some(Goal { address: target, checksums: None, missed: false });
             progress.retry = true;
             progress.errors_seen
         };
@@ -104,7 +111,7 @@ impl HybridLog {
         self.wake_maintenance();
         let mut progress = self.progress.lock();
         loop {
-            if progress.errors_seen != errors_before
+            if (progress.errors_seen != errors_before || progress.ended)
                 && let Some(error) = &progress.write_error
             {
                 let error = error.duplicate();
@@ -115,7 +122,15 @@ impl HybridLog {
                 && let Some(checksums) = progress.goal.as_mut().and_then(|goal| goal.checksums.take())
             {
                 progress.goal = None;
-                return Ok(checksums);
+                return Ok(Some(checksums));
+            }
+            if progress.goal.as_ref().is_some_and(|goal| goal.missed) {
+                progress.goal = None;
+                return Ok(None);
+            }
+            if progress.ended {
+                progress.goal = None;
+                return Err(Error::new(ErrorKind::Closed, "the thread that writes the log was stopped"));
             }
             progress = self.progress_made.wait_timeout(progress, WAIT_SLICE).0;
             self.work_arrived.notify_one();
@@ -135,7 +150,7 @@ impl HybridLog {
                 Ok(())
             }
             Err(error) => {
-                self.set_state(LogState::Poisoned);
+                self.poison();
                 let error = Error::from(error);
                 self.report_write_error(error.duplicate());
                 Err(error)
@@ -156,7 +171,7 @@ impl HybridLog {
             }
             Err(error) => {
                 if error.kind() == oxifaster_device::DeviceErrorKind::Poisoned {
-                    self.set_state(LogState::Poisoned);
+                    self.poison();
                 }
                 Err(error.into())
             }

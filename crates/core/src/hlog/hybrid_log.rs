@@ -79,6 +79,8 @@ pub(crate) struct Progress {
     /// Set by whoever wants the maintenance thread to look; cleared by it.
     pub(crate) work: bool,
     pub(crate) stop: bool,
+    /// The maintenance thread runs no more (or never ran): `write_error` says why, unless it was told to stop.
+    pub(crate) ended: bool,
     /// Write again what failed.
     pub(crate) retry: bool,
     /// The newest write error, until everything that failed was written after all.
@@ -201,6 +203,15 @@ impl HybridLog {
 
     pub(crate) fn set_state(&self, state: LogState) {
         self.state.store(state as u32, Ordering::Release);
+    }
+
+    /// Only reads from now on, if the log is open. A closed log stays closed.
+    pub(crate) fn poison(&self) {
+        // Release: as in `set_state`.
+        let (open, poisoned) = (LogState::Open as u32, LogState::Poisoned as u32);
+        if self.state.compare_exchange(open, poisoned, Ordering::Release, Ordering::Relaxed).is_ok() {
+            tracing::error!("the log is poisoned: a sync failed, nothing is acknowledged any more");
+        }
     }
 
     /// The error of a state in which an update can't go on.

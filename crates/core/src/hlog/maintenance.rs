@@ -22,7 +22,7 @@ use oxifaster_device::{
 };
 
 use super::checksum::{BlockIdentity, packed_get, packed_index, packed_set};
-use super::hybrid_log::{HybridLog, LogState};
+use super::hybrid_log::HybridLog;
 use super::page_layout::CHECKSUMS_PER_BLOCK;
 use crate::address::Address;
 use crate::epoch::Epoch;
@@ -42,6 +42,23 @@ const PAGES_IN_FLIGHT_MAX: usize = 8;
 pub(crate) struct Goal {
     pub(crate) address: Address,
     pub(crate) checksums: Option<Vec<u32>>,
+    /// The page was evicted before the goal was seen: its flush has to aim at the tail again.
+    pub(crate) missed: bool,
+}
+
+/// Says that the maintenance thread has ended, however it ends: nobody must wait for it then.
+struct EndNotice(Arc<HybridLog>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        let mut progress = self.0.progress.lock();
+        progress.ended = true;
+        if !progress.stop && progress.write_error.is_none() {
+            let message = "the thread that writes the log ended unexpectedly: close and reopen the store";
+            progress.write_error = Some(Error::new(ErrorKind::Io, message));
+        }
+        self.0.progress_made.notify_all();
+    }
 }
 
 /// A write request that has not completed.
@@ -84,6 +101,7 @@ impl HybridLog {
         let opened = Arc::new((Mutex::new(None), Condvar::new()));
         let tell = Arc::clone(&opened);
         let handle = thread::spawn("oxi-maintenance", move || {
+            let _notice = EndNotice(Arc::clone(&log));
             let (queue, result) = match log.device.open_queue(QueueOptions::default()) {
                 Ok(queue) => (Some(queue), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -124,7 +142,7 @@ impl HybridLog {
     pub(crate) fn report_write_error(&self, error: Error) {
         tracing::warn!(%error, "writing the log failed");
         if error.kind() == ErrorKind::Poisoned {
-            self.set_state(LogState::Poisoned);
+            self.poison();
         }
         let mut progress = self.progress.lock();
         progress.errors_seen += 1;
@@ -303,11 +321,17 @@ impl Maintenance {
     fn serve_goal(&mut self) {
         let mut progress = self.log.progress.lock();
         let Some(goal) = &mut progress.goal else { return };
-        if goal.checksums.is_some() || self.submitted < goal.address {
+        if goal.checksums.is_some() || goal.missed || self.submitted < goal.address {
             return;
         }
         let layout = self.log.layout();
         let page = layout.page_of(goal.address);
+        if page < layout.page_of(self.log.ring.safe_head()) {
+            // Between the alignment of the tail and the goal others filled the whole ring.
+            goal.missed = true;
+            self.log.progress_made.notify_all();
+            return;
+        }
         let blocks = super::metadata::open_page_blocks(layout, goal.address);
         let frame = self.log.ring.memory().get(self.log.ring.frame_range(page)).unwrap_or_default();
         goal.checksums = Some((0..blocks).map(|block| packed_get(frame, packed_index(block))).collect());
@@ -319,13 +343,16 @@ impl Maintenance {
             if self.queue.in_flight() > 0 && self.evicting.is_none() { Wait::ForOne } else { Wait::No };
         let mut completions = std::mem::take(&mut self.completions);
         let reaped = self.queue.reap(wait, &mut completions);
+        // Every completion is looked at, whatever the others say: a lost one would be waited for in vain.
+        let mut failure = reaped.err().map(Error::from);
         for completion in completions.drain(..) {
-            self.complete(completion)?;
+            if let Err(error) = self.complete(completion) {
+                failure.get_or_insert(error);
+            }
         }
         self.completions = completions;
-        reaped?;
         self.advance_flushed();
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     fn complete(&mut self, completion: Completion) -> Result<(), Error> {
@@ -349,7 +376,10 @@ impl Maintenance {
             Ok(_) if part.short_writes < SHORT_WRITES_MAX => {
                 part.short_writes += 1;
                 let request = part.request();
-                self.queue.submit(request)?;
+                if let Err(error) = self.queue.submit(request) {
+                    part.failed = true;
+                    return Err(error.into());
+                }
             }
             Ok(bytes) => {
                 part.failed = true;

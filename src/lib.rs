@@ -70,9 +70,9 @@ pub mod device {
     pub use oxifaster_device::conformance;
     pub use oxifaster_device::fault;
     pub use oxifaster_device::{
-        Completion, DeviceError, DeviceErrorKind, FileOptions, FileSystemDisk, Geometry, Headroom, IoBuffer,
-        IoOperation, IoQueue, IoRequest, MetadataSlot, NullDisk, QueueOptions, SpaceUse, StorageDevice, Wait,
-        Words,
+        Completion, DeviceError, DeviceErrorKind, DeviceIdentity, FileOptions, FileSystemDisk, Geometry,
+        Headroom, IoBuffer, IoOperation, IoQueue, IoRequest, MetadataSlot, NullDisk, QueueOptions, SpaceUse,
+        StorageDevice, Wait, Words,
     };
 }
 

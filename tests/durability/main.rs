@@ -4,6 +4,11 @@
 //! |---|---|
 //! | `scene` | what the tests share: stores of every value class, a model of their content, a watchdog |
 //! | `crash` | power loss at every change of the device; time lines that were cut off |
+//! | `faults` | failing reads, writes, syncs and metadata; a full device |
+//! | `rot` | flipped bits |
+//! | `reopening` | other configurations, foreign and damaged files, recovery reports |
+//! | `recorder` | a device that watches the order of writes |
+//! | `process_kill` | a killed process |
 
 #![expect(
     clippy::unwrap_used,
@@ -14,4 +19,9 @@
 )]
 
 mod crash;
+mod faults;
+mod process_kill;
+mod recorder;
+mod reopening;
+mod rot;
 mod scene;

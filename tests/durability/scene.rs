@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use oxifaster::prelude::*;
 
@@ -136,4 +138,40 @@ pub(crate) fn assert_holds<C: Class, D: StorageDevice>(
         let expected = model.get(&(key as u64)).map(|seed| C::value(*seed));
         assert!(value == expected, "{context}: key {key} is {value:?}, expected {expected:?}");
     }
+}
+/// Runs `body` on a thread of its own and fails the test when it does not end in time.
+pub(crate) fn within<R: Send + 'static>(
+    seconds: u64,
+    what: &str,
+    body: impl FnOnce() -> R + Send + 'static,
+) -> R {
+    let (sender, receiver) = channel();
+    let worker = std::thread::spawn(move || {
+        let result = body();
+        sender.send(result).ok();
+    });
+    match receiver.recv_timeout(Duration::from_secs(seconds)) {
+        Ok(result) => {
+            worker.join().unwrap();
+            result
+        }
+        Err(RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => panic!("{what}: ended without a result"),
+        },
+        Err(RecvTimeoutError::Timeout) => panic!("{what}: hangs for {seconds} seconds"),
+    }
+}
+
+/// Tries again until `attempt` succeeds, for at most some seconds: the engine retries failed writes by itself.
+pub(crate) fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Result<R, Error>) -> R {
+    let mut last = None;
+    for _ in 0..300 {
+        match attempt() {
+            Ok(result) => return result,
+            Err(error) => last = Some(error),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what}: still {last:?} after 3 seconds");
 }

@@ -171,6 +171,14 @@ impl HybridLog {
         .with_address(Address::from_byte_offset(offset))
     }
 
+    /// Puts the device's name in front of damage that was found by who does not know it; devices name themselves.
+    fn name_device(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Corruption => error.with_context(&self.device.describe()),
+            _ => error,
+        }
+    }
+
     /// Reads a page up to `until` (its end, or the consistent tail) and verifies it. With `into_frame` the words land in
     /// the page's frame, else in memory of their own.
     ///
@@ -198,7 +206,8 @@ impl HybridLog {
             let range = base + usize::try_from(from_word).unwrap_or(0)
                 ..base + usize::try_from(until_word).unwrap_or(0);
             let part = IoBuffer::new(Arc::clone(buffer.memory()), range)?;
-            read_exactly(queue, start.plus(from_word).byte_offset(), part)?;
+            read_exactly(queue, start.plus(from_word).byte_offset(), part)
+                .map_err(|error| self.name_device(error))?;
         }
         let words = buffer.words();
         let first = usize::try_from(layout.first_word()).unwrap_or(0);
@@ -285,7 +294,7 @@ impl BlockRead {
     /// The device's error, or `Corruption` with the place of the damage.
     pub fn verified<'a>(&'a mut self, log: &HybridLog, address: Address) -> Result<&'a [AtomicU64], Error> {
         if let Some(error) = &self.failed {
-            return Err(error.duplicate());
+            return Err(log.name_device(error.duplicate()));
         }
         let checksums = match (&self.known, &self.header) {
             (Some(known), _) => Arc::clone(known),

@@ -7,6 +7,7 @@ pub mod address;
 pub mod codec;
 pub mod epoch;
 pub mod error;
+pub mod hand_over;
 pub mod hash;
 pub mod hlog;
 pub mod index;

@@ -3,6 +3,8 @@
 //! Layer 1, `core` only. A model plants one mutation, runs, and expects the panic. Outside of `--cfg loom` the question
 //! is a constant `false`, so production code carries no trace of it.
 
+use oxifaster_device::sync::atomic::Ordering;
+
 /// A deliberate mistake at one place of the production code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
@@ -14,6 +16,8 @@ pub(crate) enum Mutation {
     EpochLeaveRelaxed,
     /// Epoch: entering is a relaxed store.
     EpochEnterRelaxed,
+    /// Epoch: whoever waits until an epoch is safe goes on at once.
+    EpochWaitsForNobody,
     /// Index: no fence between the tentative compare-exchange and the re-scan.
     IndexInsertWithoutFence,
     /// Index: no fence between the sight of a catch-all and the scan.
@@ -60,12 +64,62 @@ pub(crate) enum Mutation {
     RecordSupersedeWithoutSeal,
     /// Record: whoever meets a seal sees it relaxed.
     RecordSealSeenRelaxed,
+    /// Ring: a page is turned by a relaxed compare-exchange.
+    RingTurnRelaxed,
+    /// Ring: space is reserved by a relaxed fetch-add.
+    RingAllocateRelaxed,
+    /// Ring: two threads turn the same page, one after the other.
+    RingTurnUnlocked,
+    /// Ring: a page is opened although no frame is ready for it.
+    RingTurnWithoutFrame,
+    /// Ring: a frame is announced as ready by a relaxed store.
+    RingReadyRelaxed,
+    /// Ring: a frame is announced as ready before it is zeroed.
+    RingReadyBeforeZeroes,
+    /// Ring: the tail is aligned by a plain store.
+    RingAlignByStore,
+    /// Ring: the safe read-only address does not wait for the epoch of its shift.
+    RingShiftWithoutDrain,
+    /// Ring: the epoch is bumped before the new read-only address is stored.
+    RingShiftAfterBump,
+    /// Ring: the safe read-only address is a relaxed store.
+    RingSafeReadOnlyRelaxed,
+    /// Ring: evicted frames count as free at once.
+    RingEvictWithoutDrain,
+    /// Ring: forgotten frames count as free at once.
+    RingForgetWithoutDrain,
+    /// Ring: head rises before begin when pages are forgotten.
+    RingHeadBeforeBegin,
+    /// Ring: the read-only addresses stay where they are when pages are forgotten.
+    RingForgetKeepsReadOnly,
+    /// Ring: head is a relaxed store when pages are forgotten.
+    RingForgetRelaxed,
+    /// Mailbox: a post wakes nobody.
+    MailboxPostWithoutNotify,
+    /// Mailbox: closing wakes nobody.
+    MailboxCloseWithoutNotify,
+    /// Mailbox: a post takes no notice that the mailbox is closed.
+    MailboxPostIgnoresClose,
+    /// Mailbox: the lock is given back between the look and the wait.
+    MailboxWaitsWithoutLook,
+    /// Reply: the sender wakes nobody.
+    ReplySendWithoutWake,
+    /// Reply: the lock is given back between the look and the store of the waker.
+    ReplyWakerBehindLook,
+    /// Reply: a later poll keeps the first poll's waker.
+    ReplyKeepsFirstWaker,
 }
 
 #[cfg(not(loom))]
 #[inline(always)]
 pub(crate) const fn planted(_mutation: Mutation) -> bool {
     false
+}
+
+/// `order`, weakened to none at all when the mutation is planted.
+#[inline(always)]
+pub(crate) fn order_unless(mutation: Mutation, order: Ordering) -> Ordering {
+    if planted(mutation) { Ordering::Relaxed } else { order }
 }
 
 #[cfg(all(loom, test))]
@@ -87,9 +141,9 @@ mod under_loom {
         PLANTED.get() == Some(mutation)
     }
 
-    /// How loom's cells and the models' own assertions say that something is wrong.
+    /// How loom's cells, loom's scheduler (a lost wake-up) and the models' own assertions say that something is wrong.
     #[cfg(test)]
-    const NOTICED: [&str; 2] = ["Causality violation", "model: "];
+    const NOTICED: [&str; 3] = ["Causality violation", "deadlock; threads", "model: "];
 
     /// Runs a model with at most `preemptions` preemptions; with a mutation planted the model must fail.
     ///

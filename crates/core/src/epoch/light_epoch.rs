@@ -12,6 +12,7 @@ use super::drain::DrainList;
 use super::fences::FenceForm;
 use super::participant::Participant;
 use super::registry::Registry;
+use crate::mutation::{Mutation, planted};
 
 /// A point in the life of a [`LightEpoch`]; the later the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +140,7 @@ impl LightEpoch {
     /// A thread that holds a guard from before the bump would wait for itself for ever: nothing waits under a guard.
     pub fn wait_until_safe(&self, epoch: Epoch) {
         let mut turns = 0_u32;
-        while !self.is_safe(epoch) {
+        while !self.is_safe(epoch) && !planted(Mutation::EpochWaitsForNobody) {
             match turns {
                 0..SPINS => spin_hint(),
                 SPINS..TURNS_AWAKE => yield_now(),

@@ -22,6 +22,8 @@ mod flush;
 mod hybrid_log;
 mod maintenance;
 pub mod metadata;
+#[cfg(all(loom, test))]
+mod model;
 mod open;
 mod page_layout;
 mod page_ring;

@@ -67,6 +67,12 @@ impl PageLayout {
         self.page_bytes() / BLOCK_BYTES as u64
     }
 
+    /// Words of a block: what a flush aligns the tail to. loom's pages are smaller than a block, and so are its blocks.
+    #[inline]
+    pub(crate) fn block_words(self) -> u64 {
+        if cfg!(loom) { 2 } else { BLOCK_WORDS as u64 }
+    }
+
     /// Checksum blocks at the start of a page.
     #[must_use]
     pub fn checksum_blocks(self) -> u64 {

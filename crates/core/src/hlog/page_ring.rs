@@ -34,14 +34,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
+use oxifaster_device::Words;
 use oxifaster_device::sync::Mutex;
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_device::sync::canary;
-use oxifaster_device::{BLOCK_WORDS, Words};
 
 use super::page_layout::PageLayout;
 use crate::address::Address;
 use crate::epoch::{Epoch, EpochGuard, LightEpoch};
+use crate::mutation::{Mutation, order_unless, planted};
 
 /// Why [`PageRing::try_allocate`] took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,7 +297,8 @@ impl PageRing {
             return Err(AllocateRefusal::PageFull);
         }
         // Acquire pairs with the page turn's Release (rule 5).
-        let (page, offset) = self.split_tail(self.tail.fetch_add(size_words, Ordering::AcqRel));
+        let order = order_unless(Mutation::RingAllocateRelaxed, Ordering::AcqRel);
+        let (page, offset) = self.split_tail(self.tail.fetch_add(size_words, order));
         if offset + size_words > self.layout.page_words() {
             return Err(AllocateRefusal::PageFull);
         }
@@ -306,7 +308,7 @@ impl PageRing {
     /// Moves the tail to the next page if `size_words` do not fit and a frame is ready, `spare` frames left aside. Call it
     /// without a guard.
     pub(crate) fn turn_page(&self, size_words: u64, spare: u64) -> PageTurn {
-        let _turning = self.turning.lock();
+        let _turning = (!planted(Mutation::RingTurnUnlocked)).then(|| self.turning.lock());
         let mut word = self.tail.load(Ordering::Acquire);
         let (page, offset) = self.split_tail(word);
         if offset + size_words <= self.layout.page_words() {
@@ -318,13 +320,15 @@ impl PageRing {
         }
         // Acquire pairs with the Release in `release_frames` (rule 4).
         let ready = self.background.ready_pages.load(Ordering::Acquire);
-        if next + spare >= ready && !canary::armed("turn_page_without_frame") {
+        let careless = canary::armed("turn_page_without_frame") || planted(Mutation::RingTurnWithoutFrame);
+        if next + spare >= ready && !careless {
             return PageTurn::NoFrame(next);
         }
         self.assign_frame(next);
         let target = self.join_tail(next, self.layout.first_word());
         // Concurrent reservations can only overshoot further; Release publishes the frame's start (rule 5).
-        while let Err(seen) = self.tail.compare_exchange(word, target, Ordering::AcqRel, Ordering::Acquire) {
+        let order = order_unless(Mutation::RingTurnRelaxed, Ordering::AcqRel);
+        while let Err(seen) = self.tail.compare_exchange(word, target, order, Ordering::Acquire) {
             word = seen;
         }
         PageTurn::Turned
@@ -337,8 +341,12 @@ impl PageRing {
         loop {
             let (page, offset) = self.split_tail(word);
             let offset = offset.min(self.layout.page_words());
-            let aligned = offset.next_multiple_of(BLOCK_WORDS as u64).min(self.layout.page_words());
+            let aligned = offset.next_multiple_of(self.layout.block_words()).min(self.layout.page_words());
             let target = self.join_tail(page, aligned);
+            if planted(Mutation::RingAlignByStore) {
+                self.tail.store(target, Ordering::Release);
+                return self.tail_address(target);
+            }
             match self.tail.compare_exchange(word, target, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return self.tail_address(target),
                 Err(seen) => word = seen,
@@ -352,12 +360,13 @@ impl PageRing {
         if to <= self.read_only() {
             return;
         }
+        let bumped_early = planted(Mutation::RingShiftAfterBump).then(|| self.epoch.bump());
         self.line.read_only.store(to.words(), Ordering::Release);
-        if canary::armed("safe_read_only_without_drain") {
+        if canary::armed("safe_read_only_without_drain") || planted(Mutation::RingShiftWithoutDrain) {
             self.line.safe_read_only.store(to.words(), Ordering::Release);
             return;
         }
-        let epoch = self.epoch.bump();
+        let epoch = bumped_early.unwrap_or_else(|| self.epoch.bump());
         shifts.push_back(Shift { to, epoch });
     }
 
@@ -371,7 +380,8 @@ impl PageRing {
                 }
                 // Release pairs with the Acquire of readers of `safe_read_only`: `is_safe` acquired every leaving
                 // guard's stores, this hands them on.
-                self.line.safe_read_only.store(shift.to.words(), Ordering::Release);
+                let order = order_unless(Mutation::RingSafeReadOnlyRelaxed, Ordering::Release);
+                self.line.safe_read_only.store(shift.to.words(), order);
                 shifts.pop_front();
             }
         }
@@ -391,7 +401,7 @@ impl PageRing {
             return None;
         }
         self.line.head.store(to.words(), Ordering::Release);
-        Some(self.epoch.bump())
+        Some(if planted(Mutation::RingEvictWithoutDrain) { Epoch::ZERO } else { self.epoch.bump() })
     }
 
     /// Zeroes the frames below `head`, whose epoch is safe, and makes them ready for new pages. Maintenance thread only.
@@ -399,9 +409,13 @@ impl PageRing {
         let (from, until) = (self.layout.page_of(self.safe_head()), self.layout.page_of(head));
         self.background.safe_head.store(head.words(), Ordering::Release);
         for page in from..until {
+            let announce = |order| self.background.ready_pages.store(page + 1 + self.frames, order);
+            if planted(Mutation::RingReadyBeforeZeroes) {
+                announce(Ordering::Release);
+            }
             self.zero_frame(page);
             // Release pairs with the Acquire in `turn_page` (rule 4).
-            self.background.ready_pages.store(page + 1 + self.frames, Ordering::Release);
+            announce(order_unless(Mutation::RingReadyRelaxed, Ordering::Release));
         }
     }
 
@@ -419,13 +433,19 @@ impl PageRing {
     /// `begin` comes first: whoever sees the new head sees the new begin, and takes what lies below for the end of its
     /// chain.
     pub(crate) fn shift_begin_in_memory(&self, to: Address) -> Epoch {
+        if planted(Mutation::RingHeadBeforeBegin) {
+            self.line.head.store(to.words(), Ordering::Release);
+        }
         self.line.begin.store(to.words(), Ordering::Release);
         // The read-only addresses stay at or above head: an update walks down to read-only and must not enter a frame that
         // holds another page by now. All of the remaining memory is mutable.
-        self.line.read_only.store(to.words(), Ordering::Release);
-        self.line.safe_read_only.store(to.words(), Ordering::Release);
-        self.line.head.store(to.words(), Ordering::Release);
-        self.epoch.bump()
+        if !planted(Mutation::RingForgetKeepsReadOnly) {
+            self.line.read_only.store(to.words(), Ordering::Release);
+            self.line.safe_read_only.store(to.words(), Ordering::Release);
+        }
+        // Release pairs with the Acquire in `head`: see above.
+        self.line.head.store(to.words(), order_unless(Mutation::RingForgetRelaxed, Ordering::Release));
+        if planted(Mutation::RingForgetWithoutDrain) { Epoch::ZERO } else { self.epoch.bump() }
     }
 
     /// First page that has no frame yet.

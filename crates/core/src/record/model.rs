@@ -10,6 +10,7 @@ use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 
 use super::{LatchError, RecordFlags, RecordLayout, RecordRef, WordBuffer};
 use crate::address::Address;
+use crate::epoch::{FenceForm, LightEpoch};
 use crate::mutation::{Mutation, model_with};
 
 const PREEMPTIONS: usize = 3;
@@ -300,5 +301,36 @@ fn removal_and_delete_of_a_word_record() {
         let remover = spawn(&world, |world| world.record(0).try_seal());
         let deleted = world.record(0).try_set_tombstone();
         assert!(deleted != remover.join().unwrap(), "model: not exactly one of them has the record");
+    });
+}
+
+/// `remove` of a word record: seal, wait for all who may have seen it unsealed, read, set the tombstone. In REST an update
+/// looks at the header and then changes the word with one instruction, under one guard: the removed value has every
+/// update that took effect.
+#[test]
+fn removal_and_updates_of_a_word_record() {
+    let mistakes =
+        [Mutation::EpochWaitsForNobody, Mutation::EpochBumpWithoutFence, Mutation::EpochLeaveRelaxed];
+    check(&mistakes, || {
+        let (world, epoch) = (World::word(), LightEpoch::with_fences(FenceForm::Symmetric));
+        let mut participant = epoch.register();
+        let updater = spawn(&world, move |world| {
+            let mut updates = 0;
+            for _ in 0..2 {
+                let _guard = participant.enter();
+                let info = world.record(0).info();
+                if !info.is_sealed() && !info.is_tombstone() {
+                    let _before = world.record(0).fetch_add_word(1);
+                    updates += 1;
+                }
+            }
+            (updates, participant)
+        });
+        assert!(world.record(0).try_seal(), "model: nobody else seals");
+        epoch.wait_until_safe(epoch.bump());
+        let removed = world.record(0).load_word_value();
+        world.record(0).set_tombstone_sealed();
+        let (updates, _participant) = updater.join().unwrap();
+        assert_eq!(removed, Some(updates), "model: an update was lost with the removed record");
     });
 }

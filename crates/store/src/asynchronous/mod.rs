@@ -4,7 +4,6 @@
 //! device, or the log has no room, it hands the wait to the store's reactor threads and is woken when that is done: no
 //! polling, and no particular executor.
 
-mod reply;
 mod session;
 
 pub use session::AsyncSession;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use oxifaster_core::Address;
 use oxifaster_core::codec::{FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
 use oxifaster_core::error::Error;
+use oxifaster_core::hand_over::channel;
 use oxifaster_core::sync::Mutex;
 use oxifaster_device::StorageDevice;
 
-use super::reply::channel;
 use crate::faster_kv::FasterKv;
 use crate::operations::{
     Conditional, Core, Delete, Key, Obstacle, Operation, Read, RmwOutcome, Step, Upsert, count_reads,

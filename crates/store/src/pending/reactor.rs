@@ -11,55 +11,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hand_over::Mailbox;
 use oxifaster_core::hlog::HybridLog;
+use oxifaster_core::sync::Mutex;
 use oxifaster_core::sync::thread::{self, JoinHandle};
-use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_device::{Completion, IoQueue, QueueOptions, Wait};
 
 use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 
 type SearchReply = Box<dyn FnOnce(ColdSearch, Result<ColdFound, Error>) + Send>;
 type RoomReply = Box<dyn FnOnce(Result<(), Error>) + Send>;
-
-/// A list that one thread waits for and others append to.
-struct Mailbox<T> {
-    state: Mutex<(Vec<T>, bool)>,
-    arrived: Condvar,
-}
-
-impl<T> Mailbox<T> {
-    fn new() -> Self {
-        Self { state: Mutex::new((Vec::new(), false)), arrived: Condvar::new() }
-    }
-
-    /// Gives the job back when the mailbox is closed.
-    fn post(&self, job: T) -> Result<(), T> {
-        let mut state = self.state.lock();
-        if state.1 {
-            return Err(job);
-        }
-        state.0.push(job);
-        self.arrived.notify_one();
-        Ok(())
-    }
-
-    /// Takes what is there; with `wait`, waits for something. `None`: closed, and nothing is left.
-    fn take(&self, wait: bool) -> Option<Vec<T>> {
-        let mut state = self.state.lock();
-        while wait && state.0.is_empty() && !state.1 {
-            state = self.arrived.wait(state);
-        }
-        if state.0.is_empty() && state.1 {
-            return None;
-        }
-        Some(std::mem::take(&mut state.0))
-    }
-
-    fn close(&self) {
-        self.state.lock().1 = true;
-        self.arrived.notify_all();
-    }
-}
 
 /// The reactor's handle. Dropping it finishes what is under way and joins the threads.
 pub(crate) struct Reactor {

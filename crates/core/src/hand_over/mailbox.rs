@@ -1,0 +1,106 @@
+//! A list that one thread waits for and others append to.
+//!
+//! Invariants, watched by `model`: a job that was posted is taken exactly once or given back; after [`Mailbox::close`] nothing is
+//! accepted, and the taker gets what was, then `None`. The state changes under its lock before anybody is woken, and the
+//! taker looks at it under the same lock before it waits: so no wake-up is lost.
+
+use std::fmt;
+
+use oxifaster_device::sync::{Condvar, Mutex};
+
+use crate::mutation::{Mutation, planted};
+
+#[derive(Debug)]
+struct State<T> {
+    jobs: Vec<T>,
+    closed: bool,
+}
+
+/// Jobs for one thread.
+pub struct Mailbox<T> {
+    state: Mutex<State<T>>,
+    arrived: Condvar,
+}
+
+impl<T> Mailbox<T> {
+    /// An open, empty mailbox.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { state: Mutex::new(State { jobs: Vec::new(), closed: false }), arrived: Condvar::new() }
+    }
+
+    /// Appends a job and wakes the taker.
+    ///
+    /// # Errors
+    /// Gives the job back when the mailbox is closed.
+    pub fn post(&self, job: T) -> Result<(), T> {
+        {
+            let mut state = self.state.lock();
+            if state.closed && !planted(Mutation::MailboxPostIgnoresClose) {
+                return Err(job);
+            }
+            state.jobs.push(job);
+        }
+        if !planted(Mutation::MailboxPostWithoutNotify) {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes what is there; with `wait`, waits for something. `None`: closed, and nothing is left. For one thread at a
+    /// time: a post wakes one.
+    #[must_use]
+    pub fn take(&self, wait: bool) -> Option<Vec<T>> {
+        let mut state = self.state.lock();
+        while wait && state.jobs.is_empty() && !state.closed {
+            if planted(Mutation::MailboxWaitsWithoutLook) {
+                drop(state);
+                state = self.state.lock();
+            }
+            state = self.arrived.wait(state);
+        }
+        if state.jobs.is_empty() && state.closed {
+            return None;
+        }
+        Some(std::mem::take(&mut state.jobs))
+    }
+
+    /// Refuses all later posts and wakes the taker.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        if !planted(Mutation::MailboxCloseWithoutNotify) {
+            self.arrived.notify_all();
+        }
+    }
+}
+
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for Mailbox<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Mailbox;
+
+    #[test]
+    fn a_closed_mailbox_gives_up_what_it_has_and_takes_nothing() {
+        let mailbox = Mailbox::new();
+        assert_eq!(mailbox.post(1), Ok(()));
+        assert_eq!(mailbox.post(2), Ok(()));
+        assert_eq!(mailbox.take(false), Some(vec![1, 2]));
+        assert_eq!(mailbox.take(false), Some(vec![]));
+        assert_eq!(mailbox.post(3), Ok(()));
+        mailbox.close();
+        assert_eq!(mailbox.post(4), Err(4));
+        assert_eq!(mailbox.take(true), Some(vec![3]));
+        assert_eq!(mailbox.take(true), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! The production hand-over under loom: every interleaving of few threads, and the mistakes that must show.
+//!
+//! A lost wake-up leaves a thread that waits for ever; loom reports it as a deadlock. (Its own `Arc` can't be dropped after that
+//! report, so shared things are in std's.)
+//!
+//! | model | proves |
+//! |---|---|
+//! | `posts_and_close` | every job is taken exactly once or given back, and the taker ends after a close |
+//! | `send_and_poll` | a future that waits gets its value |
+//! | `moved_future` | the waker of the last poll is woken, whichever task polled before |
+//! | `dropped_future` | a value that nobody waits for any more is dropped, once |
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use loom::thread;
+
+use super::{Mailbox, Reply, channel};
+use crate::mutation::{Mutation, model_with};
+use crate::sync::{Condvar, Mutex};
+
+const PREEMPTIONS: usize = 4;
+
+/// A task that sleeps until it is woken.
+struct Task {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock() = true;
+        self.changed.notify_one();
+    }
+}
+
+impl Task {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { woken: Mutex::new(false), changed: Condvar::new() })
+    }
+
+    fn sleep(&self) {
+        let mut woken = self.woken.lock();
+        while !*woken {
+            woken = self.changed.wait(woken);
+        }
+        *woken = false;
+    }
+}
+
+/// Runs a future on a task of its own.
+fn block_on<T>(reply: Reply<T>) -> T {
+    let task = Task::new();
+    let waker = Waker::from(Arc::clone(&task));
+    let mut reply = pin!(reply);
+    loop {
+        match reply.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => task.sleep(),
+        }
+    }
+}
+
+fn take_all(mailbox: &Mailbox<u32>) -> Vec<u32> {
+    let mut taken = vec![];
+    while let Some(jobs) = mailbox.take(true) {
+        taken.extend(jobs);
+    }
+    taken
+}
+
+/// Two threads post, one of them closes, the third takes until the end.
+fn posts_and_close() {
+    let mailbox = Arc::new(Mailbox::new());
+    let taker = thread::spawn({
+        let mailbox = Arc::clone(&mailbox);
+        move || take_all(&mailbox)
+    });
+    let poster = thread::spawn({
+        let mailbox = Arc::clone(&mailbox);
+        move || mailbox.post(1).err()
+    });
+    let mut jobs: Vec<u32> = mailbox.post(2).err().into_iter().collect();
+    mailbox.close();
+    jobs.extend(poster.join().unwrap());
+    jobs.extend(taker.join().unwrap());
+    // What was accepted behind the taker's end is lost.
+    jobs.sort_unstable();
+    assert_eq!(jobs, [1, 2], "model: a job was lost or doubled");
+}
+
+/// The taker looks without waiting in between, as the reactor does while reads are under way.
+fn looks_in_between() {
+    let mailbox = Arc::new(Mailbox::new());
+    let taker = thread::spawn({
+        let mailbox = Arc::clone(&mailbox);
+        move || {
+            let mut taken = mailbox.take(false).unwrap_or_default();
+            taken.extend(take_all(&mailbox));
+            taken
+        }
+    });
+    for job in [1, 2] {
+        assert_eq!(mailbox.post(job), Ok(()), "model: an open mailbox refused a job");
+    }
+    mailbox.close();
+    assert_eq!(taker.join().unwrap(), [1, 2], "model: a job was lost, doubled or overtaken");
+}
+
+fn send_and_poll() {
+    let (sender, reply) = channel();
+    let other = thread::spawn(move || sender.send(7));
+    assert_eq!(block_on(reply), 7, "model: another value");
+    other.join().unwrap();
+}
+
+fn moved_future() {
+    let (sender, mut reply) = channel();
+    let other = thread::spawn(move || sender.send(7));
+    let former = Waker::from(Task::new());
+    match pin!(&mut reply).poll(&mut Context::from_waker(&former)) {
+        Poll::Ready(value) => assert_eq!(value, 7, "model: another value"),
+        Poll::Pending => assert_eq!(block_on(reply), 7, "model: another value"),
+    }
+    other.join().unwrap();
+}
+
+/// The one reference to the value that is left at the end is this thread's own.
+fn dropped_future() {
+    let value = Arc::new(());
+    let (sender, mut reply) = channel();
+    let other = thread::spawn({
+        let value = Arc::clone(&value);
+        move || sender.send(value)
+    });
+    let waker = Waker::from(Task::new());
+    let polled = pin!(&mut reply).poll(&mut Context::from_waker(&waker)).is_ready();
+    drop(reply);
+    other.join().unwrap();
+    assert_eq!(
+        Arc::strong_count(&value),
+        1,
+        "model: the value outlives both sides; it had arrived: {polled}"
+    );
+}
+
+/// Runs a model as it is, and with each of the mistakes.
+fn check(mistakes: &[Mutation], model: fn()) {
+    model_with(None, PREEMPTIONS, model);
+    for mistake in mistakes {
+        model_with(Some(*mistake), PREEMPTIONS, model);
+    }
+}
+
+#[test]
+fn model_mailbox() {
+    check(
+        &[
+            Mutation::MailboxPostIgnoresClose,
+            Mutation::MailboxCloseWithoutNotify,
+            Mutation::MailboxWaitsWithoutLook,
+        ],
+        posts_and_close,
+    );
+    check(&[Mutation::MailboxCloseWithoutNotify, Mutation::MailboxWaitsWithoutLook], looks_in_between);
+}
+
+/// Without a close behind it, the post itself has to wake the taker.
+#[test]
+fn model_mailbox_post_wakes() {
+    check(&[Mutation::MailboxPostWithoutNotify, Mutation::MailboxWaitsWithoutLook], || {
+        let mailbox = Arc::new(Mailbox::new());
+        let taker = thread::spawn({
+            let mailbox = Arc::clone(&mailbox);
+            move || mailbox.take(true)
+        });
+        assert_eq!(mailbox.post(1), Ok(()), "model: an open mailbox refused a job");
+        assert_eq!(taker.join().unwrap(), Some(vec![1]), "model: the taker got something else");
+    });
+}
+
+#[test]
+fn model_reply() {
+    check(&[Mutation::ReplySendWithoutWake, Mutation::ReplyWakerBehindLook], send_and_poll);
+    check(&[Mutation::ReplyKeepsFirstWaker, Mutation::ReplySendWithoutWake], moved_future);
+    check(&[], dropped_future);
+}

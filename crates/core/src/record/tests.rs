@@ -1,6 +1,6 @@
 //! One thread's view of a record: every layout word by word, keys, values in place, and who is refused when.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -56,6 +56,11 @@ const COMMANDS: &[Command] = &[
         steps: &[Step::new("clippy", check::clippy)],
     },
     Command {
+        name: "doc",
+        summary: "documentation only, warnings are errors",
+        steps: &[Step::new("doc", check::doc)],
+    },
+    Command {
         name: "build",
         summary: "everything that is built by default",
         steps: &[Step::new("build", check::build)],

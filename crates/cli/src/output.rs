@@ -26,7 +26,7 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
 /// Writes a JSON object as one line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(object: Map<String, Value>) -> Result<(), Failure> {
     print(format!("{}\n", Value::Object(object)).as_bytes())
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In ordinary builds [`armed`] is a constant `false`, so the planted bug is not compiled at all. Under
-//! `--cfg canaries` one canary at most is armed in a process: the one that [`arm`] was called with, else the one that
+//! `--cfg canaries` one canary at most is armed in a process: the one that `arm` was called with, else the one that
 //! the environment variable `OXIFASTER_CANARY` names, else none.
 //!
 //! Rules, watched by tests of `oxifaster-sim`:

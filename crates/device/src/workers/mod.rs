@@ -13,7 +13,7 @@
 //!
 //! | part | state | who touches it |
 //! |---|---|---|
-//! | [`WorkerQueue`] | backlog, number of started requests | its owner's thread only |
+//! | `WorkerQueue` | backlog, number of started requests | its owner's thread only |
 //! | `Mailbox` | finished requests of one queue, its hold on the backend | owner, workers, the device's drop |
 //! | [`WorkerPool`] | jobs of all queues, the threads | everybody, for a few instructions |
 //!

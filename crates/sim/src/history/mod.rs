@@ -16,7 +16,7 @@
 //! A store that loses power returns to an earlier point, so its history ends there and a new one begins with the values that
 //! were found. That these are allowed is checked by one more observation in the old history: a *read* of the found
 //! value that overlaps the `flush` which made the point (called with it, answered with it). An operation that
-//! the crash interrupted is [`Response::Lost`](event::Response::Lost) at the time of the crash.
+//! the crash interrupted is [`Response::Lost`] at the time of the crash.
 
 pub mod checker;
 mod configurations;

@@ -15,8 +15,8 @@
 //! | [`plan`] | the steps, drawn from a seed |
 //! | [`subject`] | what a store must offer to be run |
 //! | [`oracle`] | the map and the points |
-//! | [`run`] | both side by side |
-//! | [`minimize`] | shortens a failing plan |
+//! | [`mod@run`] | both side by side |
+//! | [`mod@minimize`] | shortens a failing plan |
 
 pub mod minimize;
 pub mod oracle;

@@ -16,7 +16,7 @@ use super::worker::{Worker, key_of};
 use crate::faster_kv::FasterKv;
 use crate::operations::{Conditional, Decision, Delete, Found, Read, RmwOutcome, Upsert};
 
-/// A handle for operations on a [`FasterKv`]. See the [module](self) header.
+/// A handle for operations on a [`FasterKv`]: blocking, batched and pending.
 ///
 /// Every blocking operation completes: when its record is on the device, it reads it.
 pub struct Session<K: PersistKey, V: PersistValue, D: StorageDevice> {

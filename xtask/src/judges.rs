@@ -9,43 +9,46 @@ use crate::step::Outcome;
 use crate::workspace::Workspace;
 
 /// The judges that the gate runs, in order. Adding one is adding its name.
-const JUDGES: &[&str] = &[];
+const JUDGES: &[&str] = &["model", "linearize", CRASH_JUDGE];
 
 /// The judge that kills and recovers.
 const CRASH_JUDGE: &str = "crash";
 
 /// Runs every judge, long with `--long`.
 pub(crate) fn judges(workspace: &Workspace) -> Outcome {
-    run(workspace, JUDGES)
+    run_each(workspace, JUDGES)
 }
 
 /// Runs the crash judge alone.
 pub(crate) fn crash(workspace: &Workspace) -> Outcome {
-    let known: Vec<&str> = JUDGES.iter().copied().filter(|&judge| judge == CRASH_JUDGE).collect();
-    run(workspace, &known)
+    run_each(workspace, &[CRASH_JUDGE])
 }
 
-fn run(workspace: &Workspace, judges: &[&str]) -> Outcome {
-    if judges.is_empty() {
-        return Outcome::Skipped("crates/sim has no such judge yet".into());
-    }
-    let mut outcome = Outcome::Passed;
+fn run_each(workspace: &Workspace, judges: &[&str]) -> Outcome {
+    let mut failed = Vec::new();
     for judge in judges {
         let mut line = judge_command(workspace, judge);
         if workspace.flag("--long") {
             line = line.args(["--long"]);
         }
-        if let failed @ Outcome::Failed(_) = line.run() {
-            outcome = failed;
+        if line.run() != Outcome::Passed {
+            failed.push(*judge);
         }
     }
-    outcome
+    if failed.is_empty() {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(format!("broken promises, or no end: {}; each printed its seed", failed.join(", ")))
+    }
 }
 
 /// Builds with the planted bugs, in a target folder of its own, and lets the judges catch each.
 pub(crate) fn canaries(workspace: &Workspace) -> Outcome {
-    if !workspace.root().join("crates/sim/src/bin/judge.rs").is_file() {
-        return Outcome::Skipped("crates/sim has no program `judge` yet".into());
+    let program = workspace.root().join("crates/sim/src/bin/judge.rs");
+    match std::fs::read_to_string(&program) {
+        Ok(source) if source.contains("Canaries") => {}
+        Ok(_) => return Outcome::Skipped("`judge` has no subcommand `canaries` yet".into()),
+        Err(error) => return Outcome::Failed(format!("could not read {}: {error}", program.display())),
     }
     judge_command(workspace, "canaries")
         .env("RUSTFLAGS", "--cfg canaries")

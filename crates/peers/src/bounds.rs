@@ -42,7 +42,8 @@ pub fn random_reads(path: &Path, depth: usize, duration: Duration) -> std::io::R
                 let buffer = &mut memory[aligned..aligned + 4096];
                 let mut state = thread as u64 + 1;
                 while !stop.load(Ordering::Relaxed) {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let block = ((u128::from(state) * u128::from(blocks)) >> 64) as u64;
                     file.read_exact_at(buffer, block * 4096).expect("read");
                     done.fetch_add(1, Ordering::Relaxed);

@@ -76,11 +76,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         let seconds = start.elapsed().as_secs_f64();
         let reads = (store.stats().device_reads - before.device_reads) as f64;
         let cpu = cpu_seconds()? - cpu;
-        rows.push((reads / seconds / plain, reads / seconds, plain, read as f64 / seconds, cpu / reads * 1e6));
+        rows.push((
+            reads / seconds / plain,
+            reads / seconds,
+            plain,
+            read as f64 / seconds,
+            cpu / reads * 1e6,
+        ));
     }
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (ratio, reads, plain, keys_per_second, cpu) = rows[rows.len() / 2];
-    println!("| device reads/s | plain reads/s at depth {} | ratio | keys/s | CPU per read |", arguments.depth);
+    println!(
+        "| device reads/s | plain reads/s at depth {} | ratio | keys/s | CPU per read |",
+        arguments.depth
+    );
     println!("|---|---|---|---|---|");
     println!("| {reads:.0} | {plain:.0} | {ratio:.2} | {keys_per_second:.0} | {cpu:.1} us |");
     drop(session);

@@ -81,7 +81,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("{}: loaded {} keys in {:.1} s", engine.name(), all.len(), start.elapsed().as_secs_f64());
     }
     drop(all);
-    let bound = median((0..arguments.rounds).map(|_| bounds::random_lines(1 << 30, 20_000_000) / 2e6).collect());
+    let bound =
+        median((0..arguments.rounds).map(|_| bounds::random_lines(1 << 30, 20_000_000) / 2e6).collect());
     let mut rows = Vec::new();
     for (name, distribution) in
         [("uniform", Distribution::Uniform), ("zipfian 0.99", Distribution::Scrambled(0.99))]
@@ -101,7 +102,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             let ratios: Vec<f64> = (1..engines.len())
-                .map(|peer| median(figures[0].iter().zip(&figures[peer]).map(|(ours, peer)| ours / peer).collect()))
+                .map(|peer| {
+                    median(figures[0].iter().zip(&figures[peer]).map(|(ours, peer)| ours / peer).collect())
+                })
                 .collect();
             rows.push((name, workload, figures.into_iter().map(median).collect::<Vec<_>>(), ratios));
         }
@@ -118,14 +121,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", serde_json::json!({"bound": bound, "threads": arguments.threads, "rows": rows}));
         return Ok(());
     }
-    println!("million operations per second and thread; {} threads, {} keys", arguments.threads, arguments.keys);
+    println!(
+        "million operations per second and thread; {} threads, {} keys",
+        arguments.threads, arguments.keys
+    );
     println!("bound (random line loads / 2): {bound:.1}");
     println!("| distribution | operation | oxifaster | papaya | dashmap | / papaya | / dashmap | / bound |");
     println!("|---|---|---|---|---|---|---|---|");
     for (distribution, workload, rates, ratios) in rows {
         println!(
             "| {distribution} | {workload} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
-            rates[0], rates[1], rates[2], ratios[0], ratios[1], rates[0] / bound
+            rates[0],
+            rates[1],
+            rates[2],
+            ratios[0],
+            ratios[1],
+            rates[0] / bound
         );
     }
     Ok(())

@@ -333,7 +333,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ) -> Result<bool, Error> {
         let bytes: Box<[u8]> = key.encode_key()?.as_ref().into();
         let value: Box<[u8]> = value.encode_value()?.as_ref().into();
-        let operation = Conditional::new(Key::of(self.core(), &bytes), insert_decision(&value));
+        let operation = Conditional::with_value(Key::of(self.core(), &bytes), &value, insert_decision);
         self.drive(Kind::Conditional, operation, |inserted| *inserted).await
     }
 
@@ -365,7 +365,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
         let bytes: Box<[u8]> = key.encode_key()?.as_ref().into();
         let expected: Box<[u8]> = expected.encode_value()?.as_ref().into();
         let new: Box<[u8]> = new.encode_value()?.as_ref().into();
-        let operation = Conditional::new(Key::of(self.core(), &bytes), exchange_decision(&expected, &new));
+        let decision = exchange_decision(&expected);
+        let operation = Conditional::with_value(Key::of(self.core(), &bytes), &new, decision);
         self.drive(Kind::Conditional, operation, Result::is_ok).await
     }
 

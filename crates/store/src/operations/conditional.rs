@@ -5,7 +5,6 @@
 //! effect. It runs before anything is taken or changed, so a panic in it changes nothing.
 
 use oxifaster_core::Address;
-use std::marker::PhantomData;
 
 use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec, word_of};
 use oxifaster_core::epoch::EpochGuard;
@@ -30,33 +29,42 @@ pub enum RmwOutcome {
 
 /// What to do about the value that was read.
 #[derive(Debug)]
-pub(crate) enum Decision<'v, V> {
+pub(crate) enum Decision<V> {
     /// Nothing.
     Keep,
     /// Make this the value.
     Put(V),
-    /// Make the value with these bytes the value.
-    PutBytes(&'v [u8]),
+    /// Make the bytes that the operation was given the value.
+    PutGiven,
     /// Remove the key, whatever its value. Only for decisions that always say so.
     Delete,
 }
 
 /// A conditional operation. `decide` gets the current value, `None` for an absent key, and returns what to do and the
 /// operation's result in case this run takes effect.
-pub(crate) struct Conditional<'k, 'v, F> {
+///
+/// Decisions have no lifetime of their own: a future that holds an operation would not be `Send` otherwise, because the
+/// compiler forgets that two lifetimes inside a future are the same one.
+pub(crate) struct Conditional<'k, F> {
     pub(crate) key: Key<'k>,
     pub(crate) decide: F,
+    /// The encoded value of [`Decision::PutGiven`].
+    given: &'k [u8],
     /// The mutable word record that this operation has sealed to remove it.
     sealed: Option<Address>,
-    lent: PhantomData<&'v [u8]>,
 }
 
 /// Rounds of a compare-exchange loop before the guard is left and the key looked up again.
 const ROUNDS_MAX: u32 = 64;
 
-impl<'k, F> Conditional<'k, '_, F> {
+impl<'k, F> Conditional<'k, F> {
     pub(crate) fn new(key: Key<'k>, decide: F) -> Self {
-        Self { key, decide, sealed: None, lent: PhantomData }
+        Self::with_value(key, &[], decide)
+    }
+
+    /// An operation whose decision may be to put `given`.
+    pub(crate) fn with_value(key: Key<'k>, given: &'k [u8], decide: F) -> Self {
+        Self { key, decide, given, sealed: None }
     }
 }
 
@@ -68,11 +76,11 @@ struct Attempt<'a, 'c, K, V> {
     context: &'a mut Context<'c>,
 }
 
-impl<'v, K, V, F, T> Operation<K, V> for Conditional<'_, 'v, F>
+impl<K, V, F, T> Operation<K, V> for Conditional<'_, F>
 where
     K: PersistKey,
     V: PersistValue,
-    F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+    F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
 {
     type Output = T;
 
@@ -142,7 +150,7 @@ fn current_value<K: PersistKey, V: PersistValue>(
     }
 }
 
-impl<'v, F> Conditional<'_, 'v, F> {
+impl<F> Conditional<'_, F> {
     /// Decides about a value that nobody can change without publishing a record, and publishes the decision.
     #[inline(never)]
     fn append_decision<K, V, T>(
@@ -153,7 +161,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
     where
         K: PersistKey,
         V: PersistValue,
-        F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+        F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
     {
         let existed = current.is_some();
         let (decision, result) = (self.decide)(current)?;
@@ -166,9 +174,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
                 let encoded = V::Codec::encode(&value)?;
                 core.append(guard, slot, self.key, NewValue::Bytes(encoded.as_ref()), context)?
             }
-            Decision::PutBytes(bytes) => {
-                core.append(guard, slot, self.key, NewValue::Bytes(bytes), context)?
-            }
+            Decision::PutGiven => core.append(guard, slot, self.key, NewValue::Bytes(self.given), context)?,
         };
         Ok(match step {
             Step::Done(()) => Step::Done(result),
@@ -187,7 +193,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
     where
         K: PersistKey,
         V: PersistValue,
-        F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+        F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
     {
         let sealed_by_us = self.sealed == Some(address);
         if record.info().is_sealed() && !sealed_by_us {
@@ -199,7 +205,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
             let new = match decision {
                 Decision::Keep => return Ok(Step::Done(result)),
                 Decision::Put(value) => Some(V::Codec::to_word(&value)?),
-                Decision::PutBytes(bytes) => Some(word_of(bytes)),
+                Decision::PutGiven => Some(word_of(self.given)),
                 Decision::Delete => None,
             };
             match new {
@@ -241,7 +247,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
     where
         K: PersistKey,
         V: PersistValue,
-        F: FnMut(Option<V>) -> Result<(Decision<'v, V>, T), Error>,
+        F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
     {
         let contended = Ok(Step::Blocked(Obstacle::Contended));
         let Some((value, sequence)) = current_value::<K, V>(attempt, record)? else { return contended };
@@ -255,7 +261,7 @@ impl<'v, F> Conditional<'_, 'v, F> {
                 encoded = V::Codec::encode(&new)?;
                 Some(encoded.as_ref())
             }
-            Decision::PutBytes(bytes) => Some(bytes),
+            Decision::PutGiven => Some(self.given),
             Decision::Delete => None,
         };
         // Space comes before the latch: under the latch nothing waits and nothing fails.

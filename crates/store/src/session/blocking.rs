@@ -349,7 +349,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<bool, Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        let inserted = self.worker.drive(&mut Conditional::new(key, insert_decision(value.as_ref())))?;
+        let inserted =
+            self.worker.drive(&mut Conditional::with_value(key, value.as_ref(), insert_decision))?;
         self.count_conditional(inserted);
         Ok(inserted)
     }
@@ -380,8 +381,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<Result<(), Option<V>>, Error> {
         let (encoded, expected, new) = (key.encode_key()?, expected.encode_value()?, new.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        let decision = exchange_decision(expected.as_ref(), new.as_ref());
-        let exchanged = self.worker.drive(&mut Conditional::new(key, decision))?;
+        let decision = exchange_decision(expected.as_ref());
+        let exchanged = self.worker.drive(&mut Conditional::with_value(key, new.as_ref(), decision))?;
         self.count_conditional(exchanged.is_ok());
         Ok(exchanged)
     }
@@ -426,7 +427,7 @@ fn word_bytes<V: PersistValue>(word: u64) -> Vec<u8> {
 
 pub(crate) fn rmw_decision<V: PersistValue>(
     modify: &mut impl FnMut(&mut V) -> bool,
-) -> impl FnMut(Option<V>) -> Result<(Decision<'static, V>, RmwOutcome), Error> {
+) -> impl FnMut(Option<V>) -> Result<(Decision<V>, RmwOutcome), Error> {
     move |current| {
         let outcome = if current.is_some() { RmwOutcome::Updated } else { RmwOutcome::Created };
         let mut value = current.unwrap_or_else(V::Codec::initial);
@@ -438,36 +439,33 @@ pub(crate) fn rmw_decision<V: PersistValue>(
     }
 }
 
-pub(crate) fn remove_decision<V>(current: Option<V>) -> Result<(Decision<'static, V>, Option<V>), Error> {
+pub(crate) fn remove_decision<V>(current: Option<V>) -> Result<(Decision<V>, Option<V>), Error> {
     Ok((Decision::Delete, current))
 }
 
-pub(crate) fn insert_decision<'v, V>(
-    value: &'v [u8],
-) -> impl FnMut(Option<V>) -> Result<(Decision<'v, V>, bool), Error> {
-    move |current| match current {
+pub(crate) fn insert_decision<V>(current: Option<V>) -> Result<(Decision<V>, bool), Error> {
+    match current {
         Some(_) => Ok((Decision::Keep, false)),
-        None => Ok((Decision::PutBytes(value), true)),
+        None => Ok((Decision::PutGiven, true)),
     }
 }
 
 /// Whether a compare-exchange took place; if not, the value that was there.
 type Exchanged<V> = Result<(), Option<V>>;
 
-pub(crate) fn exchange_decision<'v, V: PersistValue>(
-    expected: &'v [u8],
-    new: &'v [u8],
-) -> impl FnMut(Option<V>) -> Result<(Decision<'v, V>, Exchanged<V>), Error> {
+pub(crate) fn exchange_decision<V: PersistValue>(
+    expected: &[u8],
+) -> impl FnMut(Option<V>) -> Result<(Decision<V>, Exchanged<V>), Error> {
     move |current| {
         let Some(value) = current else { return Ok((Decision::Keep, Err(None))) };
         let equal = V::Codec::encode(&value)?.as_ref() == expected;
-        if equal { Ok((Decision::PutBytes(new), Ok(()))) } else { Ok((Decision::Keep, Err(Some(value)))) }
+        if equal { Ok((Decision::PutGiven, Ok(()))) } else { Ok((Decision::Keep, Err(Some(value)))) }
     }
 }
 
 pub(crate) fn add_decision<V: FetchAdd>(
     delta: V,
-) -> impl FnMut(Option<V>) -> Result<(Decision<'static, V>, V), Error> {
+) -> impl FnMut(Option<V>) -> Result<(Decision<V>, V), Error> {
     move |current| {
         let before = current.unwrap_or_else(V::Codec::initial);
         Ok((Decision::Put(before.wrapping_sum(delta)), before))

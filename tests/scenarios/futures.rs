@@ -16,8 +16,7 @@ use crate::samples::{Sample, increment};
 use crate::stores::{assert_was_larger_than_memory, small};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, future)
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 #[test]
@@ -30,7 +29,7 @@ fn async_cold() {
         let reads: Vec<_> = (0..10_000_u64)
             .map(|key| {
                 let session = Arc::clone(&session);
-                tokio::task::spawn_local(async move { session.read(&key).await.unwrap() })
+                tokio::spawn(async move { session.read(&key).await.unwrap() })
             })
             .collect();
         for (key, read) in (0_u64..).zip(reads) {
@@ -41,7 +40,7 @@ fn async_cold() {
         let updates: Vec<_> = (0..4_000_u64)
             .map(|number| {
                 let session = Arc::clone(&session);
-                tokio::task::spawn_local(async move {
+                tokio::spawn(async move {
                     let key = number / 4;
                     match number % 4 {
                         0 | 1 => {
@@ -73,7 +72,7 @@ fn async_cold() {
         let writes: Vec<_> = (0..4_u64)
             .map(|writer| {
                 let session = Arc::clone(&session);
-                tokio::task::spawn_local(async move {
+                tokio::spawn(async move {
                     for number in 0..10_000 {
                         session.upsert((1 << 40) + writer * 10_000 + number, Vec::of(number)).await.unwrap();
                     }

@@ -99,8 +99,13 @@ fn lost_rmw_fetch_add() {
     assert!(store.stats().pages_evicted > 0);
 }
 
-/// Several threads write keys of their own that share chains with the keys of the others, and read each at once.
-fn read_your_writes<V: Sample, D: StorageDevice>(store: &Arc<FasterKv<u64, V, D>>, rounds: u64) {
+/// Several threads write keys of their own that share chains with the keys of the others, and read each at once. Ballast,
+/// so many records a round, moves the keys to the device before their next turn.
+fn read_your_writes<V: Sample, D: StorageDevice>(
+    store: &Arc<FasterKv<u64, V, D>>,
+    rounds: u64,
+    ballast: u64,
+) {
     on_threads(3, |thread| {
         let mut session = store.start_session().unwrap();
         for round in 0..rounds {
@@ -124,6 +129,10 @@ fn read_your_writes<V: Sample, D: StorageDevice>(store: &Arc<FasterKv<u64, V, D>
             assert_eq!(session.rmw(key, increment).unwrap(), RmwOutcome::Updated);
             let read = session.read_batch(&[key]).unwrap().remove(0).map(|value| value.number());
             assert_eq!(read, Some(round + 1), "key {key}");
+            for number in 0..ballast {
+                let key = BALLAST + (thread * rounds + round) * ballast + number;
+                session.upsert(key, V::of(round)).unwrap();
+            }
         }
     });
 }
@@ -133,11 +142,11 @@ fn lost_insert_of<V: Sample>() {
     let few = |config: FasterKvConfig| FasterKvConfig { table_size: 4, overflow_buckets: Some(16), ..config };
     let memory = few(small()).with_log_memory_size(8 << 20);
     let store = Arc::new(FasterKv::<u64, V, _>::open(memory, NullDisk::new()).unwrap());
-    read_your_writes(&store, 10_000);
+    read_your_writes(&store, 10_000, 0);
     let folder = tempfile::tempdir().unwrap();
     let file = FasterKvConfig { table_size: 256, overflow_buckets: Some(1), ..small() };
     let store = on_file_with::<u64, V>(file.with_log_memory_size(6 << 16), folder.path());
-    read_your_writes(&store, 30_000);
+    read_your_writes(&store, 4_000, 200 / size_of_val(&V::of(1)).max(24) as u64);
     assert_was_larger_than_memory(&store.stats());
 }
 

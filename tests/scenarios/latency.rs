@@ -112,7 +112,7 @@ fn small_after_large() {
         session.delete_batch(&keys[..20]).unwrap();
         let again = small_ones(&mut session);
         // Medians, and a wide margin: one busy core must not fail this, a buffer that is cleared every time must.
-        assert!(again < first * 10 + Duration::from_micros(5), "round {round}: {again:?}, before {first:?}");
+        assert!(again < first * 4 + Duration::from_nanos(500), "round {round}: {again:?}, before {first:?}");
     }
     assert!(store.stats().device_reads > 0, "{:?}", store.stats());
 }

@@ -129,18 +129,20 @@ pub trait ValueCodec<V> {
     }
 }
 
-/// Up to 8 bytes as a zero-padded little-endian word.
+/// The first 8 bytes, or fewer, as a zero-padded little-endian word.
 #[inline(always)]
 #[must_use]
 pub fn word_of(bytes: &[u8]) -> u64 {
-    if let Ok(word) = bytes.try_into() {
-        return u64::from_le_bytes(word);
+    if let Some(whole) = bytes.first_chunk::<8>() {
+        return u64::from_le_bytes(*whole);
     }
-    let mut word = [0_u8; 8];
-    for (to, from) in word.iter_mut().zip(bytes) {
-        *to = *from;
+    // Loads that overlap instead of a loop or a copy: where they do, they bring the same bytes.
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let high = u64::from(u32::from_le_bytes(*high)) << (8 * (bytes.len() - 4));
+        return u64::from(u32::from_le_bytes(*low)) | high;
     }
-    u64::from_le_bytes(word)
+    let byte = |at: usize| bytes.get(at).map_or(0, |byte| u64::from(*byte) << (8 * at));
+    byte(0) | byte(1) | byte(2)
 }
 
 /// Binds a key type to its codec.

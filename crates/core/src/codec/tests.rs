@@ -131,6 +131,15 @@ fn wrong_lengths_and_damage_are_corruption() {
     refused::<Bincode<u8>>(&[0xFF, 0xFF, 0xFF, 0xFF, 7]);
 }
 
+#[test]
+fn words_are_little_endian_and_zero_padded() {
+    let bytes = [0x11, 0x82, 0x33, 0xF4, 0x55, 0x06, 0x77, 0x98, 0x99];
+    for len in 0..=bytes.len() {
+        let expected = bytes[..len.min(8)].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        assert_eq!(super::word_of(&bytes[..len]), expected, "{len} bytes");
+    }
+}
+
 proptest! {
     #[test]
     fn what_goes_in_comes_out(

@@ -122,7 +122,14 @@ impl<'g> RecordRef<'g> {
             .iter()
             .zip(whole)
             .all(|(word, bytes)| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes));
-        let rest_equal = || words.last().is_some_and(|word| word.load(Ordering::Relaxed) == word_of(rest));
+        let rest_equal = || {
+            // The last 8 bytes of a longer key end with the rest: one load and a shift.
+            let rest = match key.last_chunk::<8>() {
+                Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+                None => word_of(rest),
+            };
+            words.last().is_some_and(|word| word.load(Ordering::Relaxed) == rest)
+        };
         whole_equal && (rest.is_empty() || rest_equal())
     }
 

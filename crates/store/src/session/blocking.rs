@@ -16,7 +16,8 @@ use super::worker::{Worker, key_of};
 use crate::faster_kv::FasterKv;
 use crate::operations::{Conditional, Decision, Delete, Found, Read, RmwOutcome, Upsert};
 
-/// A handle for operations on a [`FasterKv`]: blocking, batched and pending.
+/// A handle for operations on a [`FasterKv`]. It may move between threads and serves one at a time; between operations it
+/// protects nothing, so an idle session holds up nobody.
 ///
 /// Every blocking operation completes: when its record is on the device, it reads it.
 pub struct Session<K: PersistKey, V: PersistValue, D: StorageDevice> {

@@ -2,6 +2,7 @@
 //!
 //! Progress and what is wrong go to standard error, with the seed that replays it. The exit code is 0 when the promises were
 //! kept, 1 when one was broken (or when the judge made no end), 2 for a wrong command line.
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program whose result is its output")]
 
 use std::process::{ExitCode, exit};

@@ -5,6 +5,7 @@ use std::fmt;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::error::Error;
 use oxifaster_device::StorageDevice;
+use oxifaster_device::sync::thread;
 use oxifaster_store::{RmwOutcome, Session};
 
 use crate::history::{Operation, Outcome, State};
@@ -104,6 +105,10 @@ pub fn call<S: Stored, D: StorageDevice>(
     })
 }
 
+/// Every so many additions the closure lets other threads run: between the store's reading and its writing, where updates
+/// get lost.
+const YIELD_EVERY: u64 = 64;
+
 /// An `rmw` that adds. Its closure may run more than once; the run that takes effect is the last one.
 fn add<S: Stored, D: StorageDevice>(
     session: &mut SessionOf<S, D>,
@@ -115,6 +120,9 @@ fn add<S: Stored, D: StorageDevice>(
         seen = S::number(value).map(|before| before.wrapping_add(delta));
         if let Ok(sum) = seen {
             *value = S::value(sum);
+        }
+        if mix(delta).is_multiple_of(YIELD_EVERY) {
+            thread::yield_now();
         }
         seen.is_ok()
     })?;

@@ -35,6 +35,9 @@ pub struct LinearizeOptions {
     pub crash: bool,
 }
 
+/// Runs a round of a shape: seed, threads, operations of each, end.
+type RunRound = fn(u64, u32, usize, End) -> Result<RoundCounts, String>;
+
 fn draw_end(prng: &mut Prng, crash: bool) -> End {
     let changes_max = if prng.chance(0.5) { 20 } else { 300 };
     match (crash, prng.below(3)) {
@@ -59,7 +62,7 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
         let seed = if rounds == 0 { options.seed } else { mix(options.seed).wrapping_add(rounds) };
         let mut prng = Prng::lane(seed, 0);
         let end = draw_end(&mut prng, options.crash);
-        let (shape, run): (_, fn(u64, u32, usize, End) -> Result<RoundCounts, String>) = match prng.below(3) {
+        let (shape, run): (_, RunRound) = match prng.below(3) {
             0 => (Words::NAME, run::<Words>),
             1 => (Fixed::NAME, run::<Fixed>),
             _ => (Varlen::NAME, run::<Varlen>),

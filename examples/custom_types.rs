@@ -17,9 +17,7 @@ struct SensorId {
     number: u32,
 }
 
-impl PersistKey for SensorId {
-    type Codec = BlittableCodec<SensorId>;
-}
+impl Blittable for SensorId {}
 
 /// A value of 24 bytes. Updates are made in place, and readers never see a mixture of two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -30,9 +28,7 @@ struct Readings {
     highest: f64,
 }
 
-impl PersistValue for Readings {
-    type Codec = BlittableCodec<Readings>;
-}
+impl Blittable for Readings {}
 
 /// Anything that serde can write. `Default` is what a read-modify-write of an absent key starts from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

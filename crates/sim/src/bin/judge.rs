@@ -86,7 +86,7 @@ fn run(arguments: &Arguments, seed: u64) -> Report {
         Judge::Linearize(histories) => linearize::judge(&histories.options(seed, long, false), &mut progress),
         Judge::Crash(histories) => linearize::judge(&histories.options(seed, long, true), &mut progress),
         Judge::Model { runs, steps, peaceful } => {
-            let runs = runs.unwrap_or(if long { 20_000 } else { 500 });
+            let runs = runs.unwrap_or(if long { 20_000 } else { 700 });
             let options =
                 ModelOptions { seed, runs, steps_max: *steps, faults: !peaceful, minimizing_runs: 2000 };
             model::judge(&options, &mut progress)
@@ -97,7 +97,7 @@ fn run(arguments: &Arguments, seed: u64) -> Report {
 impl Histories {
     fn options(&self, seed: u64, long: bool, crash: bool) -> LinearizeOptions {
         let (operations, round) = match (long, crash) {
-            (false, false) => (2_000_000, 100_000),
+            (false, false) => (5_000_000, 100_000),
             (true, false) => (50_000_000, 100_000),
             (false, true) => (1_000_000, 20_000),
             (true, true) => (20_000_000, 20_000),

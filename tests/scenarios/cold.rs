@@ -1,6 +1,5 @@
 //! Operations whose records are on the device.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oxifaster::prelude::*;
@@ -105,26 +104,4 @@ fn insert_if_absent_cold_of<V: Sample>(keys: u64) {
 fn insert_if_absent_cold() {
     insert_if_absent_cold_of::<u64>(40_000);
     insert_if_absent_cold_of::<Vec<u8>>(12_000);
-}
-
-/// Cold records of one key are superseded and evicted again while a search for them is under way.
-#[test]
-fn rmw_cold_while_pages_are_evicted() {
-    let folder = tempfile::tempdir().unwrap();
-    let store: Arc<_> = cold_store::<u64>(folder.path(), 50_000);
-    const ROUNDS: u64 = 2_000;
-    on_threads(3, |thread| {
-        let mut session = store.start_session().unwrap();
-        for round in 0..ROUNDS {
-            session.rmw(1 + round % 3, increment).unwrap();
-            // As much as the whole memory every few rounds: keys 1 to 3 are cold again when their turn comes.
-            for ballast in 0..120 {
-                session.upsert((1 << 40) + (thread * ROUNDS + round) * 120 + ballast, 0).unwrap();
-            }
-        }
-    });
-    let mut session = store.start_session().unwrap();
-    let sum: u64 = (1..4).map(|key| session.read(&key).unwrap().unwrap()).sum();
-    assert_eq!(sum, 1 + 2 + 3 + 3 * ROUNDS);
-    assert_was_larger_than_memory(&store.stats());
 }

@@ -211,6 +211,60 @@ fn dropped_future() {
     }
 }
 
+/// While a search for a cold record is under way, the record is superseded and its successor goes to the device too: the
+/// result of the search is not the newest value any more.
+#[test]
+fn rmw_cold_while_pages_are_evicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, gate) = gated_store(folder.path(), 6_000);
+    let session = store.start_async_session().unwrap();
+    let mut blocking = store.start_session().unwrap();
+    gate.hold_reads();
+    let mut context = Context::from_waker(Waker::noop());
+    let (rmws, removes) = (0..20_u64, 20..30_u64);
+    let mut futures: Vec<_> = rmws.clone().map(|key| Box::pin(session.rmw(key, increment))).collect();
+    for future in &mut futures {
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    let keys: Vec<u64> = removes.clone().collect();
+    let mut more: Vec<_> = keys.iter().map(|key| Box::pin(session.remove(key))).collect();
+    for future in &mut more {
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    // Every third key is changed, every third deleted, and all of that is evicted.
+    for key in 0..30 {
+        match key % 3 {
+            0 => blocking.upsert(key, Vec::of(1_000 + key)).unwrap(),
+            1 => blocking.delete(&key).unwrap(),
+            _ => {}
+        }
+    }
+    let evicted = store.stats().pages_evicted;
+    let mut ballast = 1 << 40;
+    while store.stats().pages_evicted < evicted + 18 {
+        blocking.upsert(ballast, Vec::of(ballast)).unwrap();
+        ballast += 1;
+    }
+    gate.open();
+    let newest = |key: u64| match key % 3 {
+        0 => Some(1_000 + key),
+        1 => None,
+        _ => Some(key),
+    };
+    run(async {
+        for (key, future) in rmws.zip(futures) {
+            let outcome = future.await.unwrap();
+            assert_eq!(outcome == RmwOutcome::Created, newest(key).is_none(), "key {key}");
+            let read = blocking.read(&key).unwrap().map(|value| value.number());
+            assert_eq!(read, Some(newest(key).unwrap_or(0) + 1), "key {key}");
+        }
+        for (key, future) in removes.zip(more) {
+            assert_eq!(future.await.unwrap().map(|value| value.number()), newest(key), "key {key}");
+            assert_eq!(blocking.read(&key).unwrap(), None, "key {key}");
+        }
+    });
+}
+
 /// Futures that wait for room in the log are dropped, and the store is closed while others still wait.
 #[test]
 fn dropped_future_that_waits_for_room() {

@@ -16,9 +16,22 @@ struct Held {
     writes: bool,
 }
 
-/// The handle of the gates, also after the device was given away.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Gate(Arc<(Mutex<Held>, Condvar)>);
+impl Held {
+    fn holds(self, request: &IoRequest) -> bool {
+        match request.operation {
+            IoOperation::Read(_) => self.reads,
+            IoOperation::Write(_) => self.writes,
+            IoOperation::Sync => false,
+        }
+    }
+}
+
+type Shared = Arc<(Mutex<Held>, Condvar)>;
+
+/// The handle of the gates, also after the device was given away. Opens them when it is dropped: declare it behind the
+/// store, so that a failing test does not wait for requests that it holds back itself.
+#[derive(Debug)]
+pub(crate) struct Gate(Shared);
 
 impl Gate {
     pub(crate) fn hold_reads(&self) {
@@ -34,13 +47,11 @@ impl Gate {
         *self.0.0.lock() = Held::default();
         self.0.1.notify_all();
     }
+}
 
-    fn holds(held: Held, request: &IoRequest) -> bool {
-        match request.operation {
-            IoOperation::Read(_) => held.reads,
-            IoOperation::Write(_) => held.writes,
-            IoOperation::Sync => false,
-        }
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.open();
     }
 }
 
@@ -48,13 +59,13 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct GatedDisk {
     file: FileSystemDisk,
-    gate: Gate,
+    gate: Shared,
 }
 
 impl GatedDisk {
     pub(crate) fn new(file: FileSystemDisk) -> (Self, Gate) {
-        let gate = Gate::default();
-        (Self { file, gate: gate.clone() }, gate)
+        let gate = Shared::default();
+        (Self { file, gate: Arc::clone(&gate) }, Gate(gate))
     }
 }
 
@@ -73,7 +84,7 @@ impl StorageDevice for GatedDisk {
 
     fn open_queue(&self, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError> {
         let queue = self.file.open_queue(options)?;
-        Ok(Box::new(GatedQueue { queue, gate: self.gate.clone(), waiting: Vec::new() }))
+        Ok(Box::new(GatedQueue { queue, gate: Arc::clone(&self.gate), waiting: Vec::new() }))
     }
 
     fn read_metadata(&self, slot: MetadataSlot, buffer: &mut [u8]) -> Result<(), DeviceError> {
@@ -100,7 +111,7 @@ impl StorageDevice for GatedDisk {
 #[derive(Debug)]
 struct GatedQueue {
     queue: Box<dyn IoQueue>,
-    gate: Gate,
+    gate: Shared,
     /// In front of the gate, in their order.
     waiting: Vec<IoRequest>,
 }
@@ -109,12 +120,13 @@ impl GatedQueue {
     /// Submits what may pass; with `wait`, waits until something may.
     fn pass(&mut self, wait: bool) -> Result<(), DeviceError> {
         let passing = {
-            let mut held = self.gate.0.0.lock();
-            while wait && self.waiting.iter().all(|request| Gate::holds(*held, request)) {
-                held = self.gate.0.1.wait(held);
+            let (held, changed) = &*self.gate;
+            let mut held = held.lock();
+            while wait && self.waiting.iter().all(|request| held.holds(request)) {
+                held = changed.wait(held);
             }
             let held = *held;
-            self.waiting.extract_if(.., |request| !Gate::holds(held, request)).collect::<Vec<_>>()
+            self.waiting.extract_if(.., |request| !held.holds(request)).collect::<Vec<_>>()
         };
         passing.into_iter().try_for_each(|request| self.queue.submit(request))
     }

@@ -34,6 +34,7 @@ fn page_turn_stall() {
     let file = FileSystemDisk::single_file(folder.path().join("store.log")).unwrap();
     let (device, gate) = GatedDisk::new(file);
     let store = Arc::new(FasterKv::<u64, [u64; 8], _>::open(small(), device).unwrap());
+    let gate = gate; // Behind the store: it opens first.
     gate.hold_writes();
     let written = AtomicU64::new(0);
     const KEYS: u64 = 20_000;
@@ -47,8 +48,12 @@ fn page_turn_stall() {
         });
         // 13 of 16 pages of 60 KiB with 80 bytes a record.
         let most = 13 * 60 * 1024 / 80;
-        while written.load(Ordering::Acquire) < most {
-            assert!(!writer.is_finished());
+        let since = clock::now();
+        while written.load(Ordering::Acquire) < most && !writer.is_finished() {
+            if since.elapsed() > Duration::from_secs(20) {
+                gate.open();
+                panic!("upserts wait for the device: {} of {most}", written.load(Ordering::Acquire));
+            }
             thread::yield_now();
         }
         // Then there is back-pressure instead of a lost page.

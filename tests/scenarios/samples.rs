@@ -53,8 +53,30 @@ impl Sample for Vec<u8> {
     }
 }
 
+/// Fixed: a page of memory. Copying it takes long enough for others to come in between.
+impl Sample for [u64; 512] {
+    fn of(number: u64) -> Self {
+        let mut value = [number; 512];
+        (1_u64..).step_by(2).zip(&mut value).for_each(|(odd, word)| *word = number.wrapping_mul(odd));
+        value
+    }
+
+    fn number(&self) -> u64 {
+        assert!(*self == Self::of(self[0]), "a torn value");
+        self[0]
+    }
+}
+
 /// Makes a value that of the next number: what increments do here.
 pub(crate) fn increment<V: Sample>(value: &mut V) -> bool {
     *value = V::of(value.number() + 1);
     true
+}
+
+/// [`increment`] that lets other threads come in between what it reads and what it writes, now and then.
+pub(crate) fn increment_interrupted<V: Sample>(value: &mut V) -> bool {
+    if value.number().is_multiple_of(23) {
+        std::thread::yield_now();
+    }
+    increment(value)
 }

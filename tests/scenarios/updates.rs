@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use oxifaster::prelude::*;
 
-use crate::samples::{Sample, increment};
+use crate::samples::{Sample, increment, increment_interrupted};
 use crate::stores::{assert_was_larger_than_memory, in_memory, on_file, on_file_with, on_threads, small};
 
 /// Keys from here on are ballast: it moves the counters through all regions of the log.
@@ -20,7 +20,7 @@ fn count_on_three_threads<V: Sample, D: StorageDevice>(store: &Arc<FasterKv<u64,
     on_threads(3, |thread| {
         let mut session = store.start_session().unwrap();
         for round in 0..rounds {
-            session.rmw(round % HOT, increment).unwrap();
+            session.rmw(round % HOT, increment_interrupted).unwrap();
             let seldom = HOT + (round * 31 + thread * 7) % SELDOM;
             if round % 5 == 0 {
                 // The same by hand.
@@ -77,6 +77,36 @@ fn lost_rmw_of_varlen_values() {
     lost_rmw_of::<Vec<u8>>();
 }
 
+/// One thread makes values longer, so that their records are superseded; the others change them in place meanwhile.
+#[test]
+fn lost_rmw_of_growing_values() {
+    const KEYS: u64 = 200;
+    const ROUNDS: u64 = 15_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = on_file::<u64, Vec<u8>>(folder.path());
+    let count_of = |value: &[u8]| value.first_chunk::<8>().map_or(0, |count| u64::from_le_bytes(*count));
+    on_threads(3, |thread| {
+        let mut session = store.start_session().unwrap();
+        for round in 0..ROUNDS {
+            let add = |value: &mut Vec<u8>| {
+                let count = count_of(value);
+                if count.is_multiple_of(7) {
+                    std::thread::yield_now();
+                }
+                value.resize(value.len().max(8) + if thread == 0 { 8 } else { 0 }, 7);
+                value[..8].copy_from_slice(&(count + 1).to_le_bytes());
+                true
+            };
+            session.rmw(round / 50 % KEYS, add).unwrap();
+        }
+    });
+    let mut session = store.start_session().unwrap();
+    let values: Vec<_> = (0..KEYS).map(|key| session.read(&key).unwrap().unwrap()).collect();
+    assert_eq!(values.iter().map(|value| count_of(value)).sum::<u64>(), 3 * ROUNDS);
+    assert_eq!(values.iter().map(|value| value.len() as u64 - 8).sum::<u64>(), 8 * ROUNDS);
+    assert!(store.stats().pages_evicted > 0);
+}
+
 /// Increments that wrap around the word are exact too, and every thread sees its own previous value grow.
 #[test]
 fn lost_rmw_fetch_add() {
@@ -93,9 +123,13 @@ fn lost_rmw_fetch_add() {
             last = before;
             session.upsert(BALLAST + thread * 20_000 + round, round).unwrap();
         }
+        // And as close together as they can be.
+        for _ in 0..150_000 {
+            session.fetch_add(1, 1).unwrap();
+        }
     });
     let mut session = store.start_session().unwrap();
-    assert_eq!(session.read(&1).unwrap(), Some(start.wrapping_add(60_000)));
+    assert_eq!(session.read(&1).unwrap(), Some(start.wrapping_add(510_000)));
     assert!(store.stats().pages_evicted > 0);
 }
 
@@ -180,13 +214,14 @@ fn rmw_missing_of<V: Sample>() {
     let created = AtomicU64::new(0);
     on_threads(3, |_| {
         let mut session = store.start_session().unwrap();
-        for key in 100..5_100 {
-            let outcome = session.rmw(key, increment).unwrap();
+        for key in 100..1_100 {
+            // The initial value is 0, so all of them are interrupted between look-up and publication.
+            let outcome = session.rmw(key, increment_interrupted).unwrap();
             created.fetch_add(u64::from(outcome == RmwOutcome::Created), Ordering::Relaxed);
         }
     });
-    assert_eq!(created.into_inner(), 5_000);
-    for key in 100..5_100 {
+    assert_eq!(created.into_inner(), 1_000);
+    for key in 100..1_100 {
         assert_eq!(session.read(&key).unwrap(), Some(V::of(3)));
     }
 }

@@ -79,6 +79,34 @@ fn torn_value() {
     torn_value_of::<[u64; 8]>(1);
 }
 
+/// Two writers of one key: whoever wins, its value is whole.
+#[test]
+fn torn_value_with_two_writers() {
+    let store = in_memory::<u64, [u64; 512]>();
+    let stop = AtomicBool::new(false);
+    on_threads(3, |thread| {
+        let mut session = store.start_session().unwrap();
+        let mut last = 0;
+        for round in 0..100_000 {
+            match thread {
+                2 if stop.load(Ordering::Acquire) => break,
+                2 => drop(session.read(&1).unwrap().map(|value| value.number())),
+                _ if round % 4 == 0 => drop(
+                    session
+                        .rmw(1, |value| {
+                            last = value.number();
+                            *value = Sample::of(last + 1);
+                            true
+                        })
+                        .unwrap(),
+                ),
+                _ => session.upsert(1, <[u64; 512]>::of(round * 2 + thread)).unwrap(),
+            }
+        }
+        stop.store(true, Ordering::Release);
+    });
+}
+
 #[test]
 fn torn_value_of_changing_length() {
     torn_value_of::<Vec<u8>>(1);

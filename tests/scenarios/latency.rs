@@ -8,7 +8,7 @@ use oxifaster::prelude::*;
 use oxifaster_device::sync::{clock, thread};
 
 use crate::gate::GatedDisk;
-use crate::stores::{on_file, small};
+use crate::stores::{on_file, on_file_with, small};
 
 /// Runs `operation` so many times; returns how long each took, sorted.
 fn measured(times: u64, mut operation: impl FnMut(u64)) -> Vec<Duration> {
@@ -87,7 +87,8 @@ fn page_turn_stall() {
 #[test]
 fn small_after_large() {
     let folder = tempfile::tempdir().unwrap();
-    let store = on_file::<u64, Vec<u8>>(folder.path());
+    let config = FasterKvConfig { log_memory_size: 8 << 20, page_size_bits: 19, ..small() };
+    let store = on_file_with::<u64, Vec<u8>>(config, folder.path());
     let mut session = store.start_session().unwrap();
     let small_ones = |session: &mut Session<u64, Vec<u8>, FileSystemDisk>| {
         (0..100).for_each(|key| session.upsert(key, vec![1_u8; 16]).unwrap());
@@ -107,12 +108,13 @@ fn small_after_large() {
     let first = small_ones(&mut session);
     for round in 0..3_u64 {
         // A large batch of large values, written, read from the device and changed.
-        let pairs: Vec<(u64, Vec<u8>)> = (0..150).map(|key| (1_000 + key, vec![7_u8; 50_000])).collect();
+        let pairs: Vec<(u64, Vec<u8>)> = (0..40).map(|key| (1_000 + key, vec![7_u8; 400_000])).collect();
         session.upsert_batch(&pairs).unwrap();
         let keys: Vec<u64> = pairs.iter().map(|(key, _)| *key).collect();
         assert!(
-            session.read_batch(&keys).unwrap().iter().all(|value| value.as_ref().unwrap().len() == 50_000)
+            session.read_batch(&keys).unwrap().iter().all(|value| value.as_ref().unwrap().len() == 400_000)
         );
+        assert_eq!(session.read_view(&1_030).unwrap().unwrap().len(), 400_000);
         session.rmw_batch(&keys[..20], |_, value| value.pop().is_some()).unwrap();
         session.delete_batch(&keys[..20]).unwrap();
         let again = small_ones(&mut session);

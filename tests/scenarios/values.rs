@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oxifaster::device::FileSystemDisk;
 use oxifaster::prelude::*;
 
 use crate::samples::Sample;
-use crate::stores::{assert_was_larger_than_memory, in_memory, on_file, on_threads};
+use crate::stores::{assert_was_larger_than_memory, in_memory, on_file, on_file_with, on_threads, small};
 
 const BALLAST: u64 = 1 << 40;
 
@@ -250,10 +249,9 @@ where
     V: PersistValue + Clone + PartialEq + std::fmt::Debug,
 {
     let folder = tempfile::tempdir().unwrap();
-    let open = || {
-        let device = FileSystemDisk::single_file(folder.path().join("store.log")).unwrap();
-        Arc::new(FasterKv::<K, V, _>::open(crate::stores::small(), device).unwrap())
-    };
+    // One bucket and nothing beyond it: different keys meet in one chain.
+    let config = || FasterKvConfig { table_size: 1, overflow_buckets: Some(0), ..small() };
+    let open = || on_file_with::<K, V>(config(), folder.path());
     for shift in 0..values.len() {
         let pairs: Vec<(K, V)> = keys
             .iter()
@@ -313,6 +311,7 @@ fn zero_and_extreme_keys() {
     extremes(&text, &numbers);
     let mut bytes = vec![Vec::new(), vec![0], vec![0; 2], vec![255], vec![255; 7]];
     bytes.extend([vec![0; 7], vec![0; 8], vec![0; 9], vec![255; 8], vec![255; 16], vec![0; 5_000]]);
+    bytes.extend((10..24).map(|len| vec![0; len]));
     extremes(&bytes, &bytes);
     extremes(&numbers, &bytes);
 }

@@ -9,7 +9,7 @@ use crate::step::Outcome;
 use crate::workspace::Workspace;
 
 /// The judges that the gate runs, in order. Adding one is adding its name.
-const JUDGES: &[&str] = &["model", "linearize", CRASH_JUDGE];
+const JUDGES: &[&str] = &["model", "linearize", CRASH_JUDGE, "bitflips", "beyond-memory"];
 
 /// The judge that kills and recovers.
 const CRASH_JUDGE: &str = "crash";

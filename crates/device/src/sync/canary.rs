@@ -27,8 +27,99 @@ pub struct Canary {
     pub judge: &'static str,
 }
 
-/// Every canary that is planted, by name. Whoever plants one adds it here.
-pub const ALL: &[Canary] = &[];
+/// Every canary that is planted, sorted by name. Whoever plants one adds it here.
+pub const ALL: &[Canary] = &[
+    Canary {
+        name: "accept_stale_cold_result",
+        story: "a conditional operation decides on what a device search found although newer records were published since",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "ignore_latch",
+        story: "two writers are inside of one fixed or varlen value",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "ignore_short_write",
+        story: "a write that moved fewer bytes than asked counts as done",
+        judge: "model --runs 200",
+    },
+    Canary {
+        name: "ignore_sync_error",
+        story: "a flush whose sync failed is acknowledged",
+        judge: "model --runs 200",
+    },
+    Canary {
+        name: "ignore_write_error",
+        story: "a page whose write failed counts as written",
+        judge: "model --runs 200",
+    },
+    Canary {
+        name: "keep_incarnation",
+        story: "an abandoned time line is cut without a new incarnation, so that its blocks still verify",
+        judge: "model --runs 1000",
+    },
+    Canary {
+        name: "read_cold_tombstone",
+        story: "a read takes a tombstone on the device for a value",
+        judge: "model --runs 200",
+    },
+    Canary {
+        name: "rmw_copies_fuzzy_record",
+        story: "a conditional operation copies a record that others may still change in place",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "rmw_stores_blindly",
+        story: "a read-modify-write of a word stores instead of comparing and exchanging",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "safe_read_only_without_drain",
+        story: "a record counts as immutable while operations that saw it mutable are still running",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "skip_block_verification",
+        story: "what is read from the device is not verified",
+        judge: "bitflips --stride 500",
+    },
+    Canary {
+        name: "skip_flush_sync",
+        story: "a flush publishes its point before the blocks are synced",
+        judge: "model --runs 200",
+    },
+    Canary {
+        name: "skip_safe_head_drain",
+        story: "a frame is reused while guards may still read it",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "skip_sequence_check",
+        story: "a read-modify-write writes over what changed since it read",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "skip_sequence_recheck",
+        story: "a reader does not notice that the value changed while it copied",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "supersede_without_seal",
+        story: "a record that a copy has superseded can still be changed",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "turn_page_without_frame",
+        story: "the tail enters a frame whose old page is not durable yet",
+        judge: "linearize --operations 3000000",
+    },
+    Canary {
+        name: "upsert_in_read_only",
+        story: "an upsert changes a record in the read-only region",
+        judge: "model --runs 200",
+    },
+];
 
 /// The environment variable that names the armed canary.
 pub const ENVIRONMENT_VARIABLE: &str = "OXIFASTER_CANARY";

@@ -11,6 +11,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use oxifaster_device::sync::{clock, random, thread};
 use oxifaster_sim::judges::Report;
+use oxifaster_sim::judges::beyond_memory::{self, BeyondMemoryOptions};
+use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
+use oxifaster_sim::judges::canaries;
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
 
@@ -48,6 +51,33 @@ enum Judge {
         /// No kills, no power loss, no failing requests.
         #[arg(long)]
         peaceful: bool,
+    },
+    /// One flipped bit anywhere is detected or harmless.
+    Bitflips {
+        /// Every so many places only.
+        #[arg(long)]
+        stride: Option<u64>,
+        /// All eight bits of every byte.
+        #[arg(long)]
+        all_bits: bool,
+    },
+    /// Ten times as many bytes as memory: every key, exact sums, bounded memory.
+    BeyondMemory {
+        /// Log memory in MiB.
+        #[arg(long)]
+        log_memory_mib: Option<u64>,
+        /// Log bytes to write, in multiples of the memory.
+        #[arg(long, default_value_t = 10)]
+        times: u64,
+        /// Threads, at most 4.
+        #[arg(long, default_value_t = 4)]
+        threads: usize,
+    },
+    /// Every planted bug is caught by its judge (needs `--cfg canaries`).
+    Canaries {
+        /// Only those whose names contain this.
+        #[arg(default_value = "")]
+        only: String,
     },
 }
 
@@ -91,6 +121,30 @@ fn run(arguments: &Arguments, seed: u64) -> Report {
                 ModelOptions { seed, runs, steps_max: *steps, faults: !peaceful, minimizing_runs: 2000 };
             model::judge(&options, &mut progress)
         }
+        Judge::Bitflips { stride, all_bits } => {
+            let stride = stride.unwrap_or(if long { 1 } else { 20 });
+            let flips_while_open = if long { 50_000 } else { 5_000 };
+            let options = BitflipOptions { seed, stride, all_bits: *all_bits, flips_while_open };
+            bitflips::judge(&options, &mut progress)
+        }
+        Judge::BeyondMemory { log_memory_mib, times, threads } => {
+            let options = BeyondMemoryOptions {
+                seed,
+                log_memory_bytes: log_memory_mib.unwrap_or(if long { 64 } else { 8 }) << 20,
+                times: *times,
+                threads: *threads,
+                verify_max: if long { 4_000_000 } else { 400_000 },
+            };
+            beyond_memory::judge(&options, &mut progress)
+        }
+        Judge::Canaries { only } => match std::env::current_exe() {
+            Ok(program) => canaries::judge(&program, seed, only, &mut progress),
+            Err(error) => {
+                let mut report = Report::new("canaries", seed);
+                report.blame(format!("the path of this program: {error}"));
+                report
+            }
+        },
     }
 }
 

@@ -1,0 +1,281 @@
+//! The bit-rot judge: one flipped bit, anywhere, is detected or harmless.
+//!
+//! Two parts. *At open*: a closed store is copied, one bit is flipped, the copy is opened and every key read. Every bit of the
+//! metadata slots and of the checksum blocks has its turn, and one random bit of every other byte (all with `all_bits`). *While
+//! open*: bits are flipped under a store whose log is larger than its memory, and keys are read.
+//!
+//! | what happens | judged as |
+//! |---|---|
+//! | an error of kind corruption or incompatible format, at open or for a key | detected |
+//! | all keys have their values | harmless |
+//! | the older point of the other metadata slot, with `damaged_metadata_slot` reported | detected, said |
+//! | a wrong value, a missing key, any other contents, a panic in any thread | broken |
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use oxifaster_core::error::ErrorKind;
+use oxifaster_device::fault::FaultDevice;
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
+use oxifaster_device::{BLOCK_BYTES, MetadataSlot};
+use oxifaster_store::{FasterKv, FasterKvConfig};
+
+use super::report::{Progress, Report};
+use super::stored::{CallError, SessionOf, Stored, call};
+use crate::history::{Operation, Outcome, State};
+use crate::model::Contents;
+use crate::workload::{Prng, Shape, Varlen, Words, mix};
+
+/// Bytes behind a metadata slot's content that are flipped, too.
+const BEHIND_CONTENT_BYTES: usize = 64;
+
+/// How much to judge.
+#[derive(Clone, Copy, Debug)]
+pub struct BitflipOptions {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// Flips are made at every `stride`-th place (1 is all of them).
+    pub stride: u64,
+    /// Flip all eight bits of every byte, not only those of metadata and checksums.
+    pub all_bits: bool,
+    /// Flips under an open store.
+    pub flips_while_open: u64,
+}
+
+/// Where a bit is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Metadata(MetadataSlot, usize, u8),
+    Block(u64, u8),
+}
+
+/// What flips came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    flips: u64,
+    detected_at_open: u64,
+    detected_at_read: u64,
+    older_point: u64,
+    harmless: u64,
+}
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts panics of all threads from now on.
+fn count_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // Relaxed: read by the judge after the threads were joined.
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        before(info);
+    }));
+}
+
+fn config() -> FasterKvConfig {
+    FasterKvConfig {
+        table_size: 256,
+        log_memory_size: 8 << 16,
+        page_size_bits: 16,
+        recovery_threads: Some(1),
+        ..FasterKvConfig::default()
+    }
+}
+
+type StoreOf<S> = Arc<FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>>;
+
+/// A closed store with its contents at each of its points, the last one at last.
+struct Sample {
+    device: FaultDevice,
+    keys: u64,
+    points: Vec<Contents>,
+}
+
+fn open<S: Stored>(device: &FaultDevice) -> Result<(StoreOf<S>, SessionOf<S, FaultDevice>), CallError> {
+    let store = Arc::new(FasterKv::open(config(), device.clone())?);
+    let session = store.start_session()?;
+    Ok((store, session))
+}
+
+/// Fills a store with `keys` keys, some updated, deleted and flushed on the way, and closes it.
+fn sample<S: Stored>(seed: u64, keys: u64) -> Result<Sample, CallError> {
+    let device = FaultDevice::new(seed);
+    let mut contents = Contents::new();
+    let mut points = vec![contents.clone()];
+    let (store, mut session) = open::<S>(&device)?;
+    let mut prng = Prng::new(seed);
+    for step in 0..keys * 5 / 4 {
+        let key = if step < keys { step } else { prng.below(keys) };
+        if prng.chance(0.1) {
+            call::<S, _>(&mut session, key, Operation::Delete)?;
+            contents.remove(&key);
+        } else {
+            call::<S, _>(&mut session, key, Operation::Upsert(mix(step)))?;
+            contents.insert(key, mix(step));
+        }
+        if step % (keys / 3).max(1) == 0 {
+            store.flush()?;
+            points.push(contents.clone());
+        }
+    }
+    store.close()?;
+    points.push(contents);
+    Ok(Sample { device, keys, points })
+}
+
+fn is_detection(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Corruption | ErrorKind::IncompatibleFormat)
+}
+
+/// Opens a damaged copy and reads every key.
+fn examine<S: Stored>(sample: &Sample, device: &FaultDevice, counts: &mut Counts) -> Result<(), String> {
+    let (store, mut session) = match open::<S>(device) {
+        Ok(opened) => opened,
+        Err(CallError::Store(error)) if is_detection(error.kind()) => {
+            counts.detected_at_open += 1;
+            return Ok(());
+        }
+        Err(error) => return Err(format!("open: {error}")),
+    };
+    let mut found: BTreeMap<u64, State> = BTreeMap::new();
+    let mut detected = false;
+    for key in 0..sample.keys {
+        match call::<S, _>(&mut session, key, Operation::Read) {
+            Ok(Outcome::Value(state)) => _ = found.insert(key, state),
+            Ok(other) => return Err(format!("a read answered {other:?}")),
+            Err(CallError::Store(error)) if is_detection(error.kind()) => detected = true,
+            Err(error) => return Err(format!("reading key {key}: {error}")),
+        }
+    }
+    let report = store.recovery_report();
+    let is_at = |point: &Contents| found.iter().all(|(key, state)| point.get(key).copied() == *state);
+    let (last, older) = sample.points.split_last().ok_or("a sample without points")?;
+    if is_at(last) {
+        if detected {
+            counts.detected_at_read += 1;
+        } else {
+            counts.harmless += 1;
+        }
+        return Ok(());
+    }
+    if report.damaged_metadata_slot && older.iter().any(is_at) {
+        counts.older_point += 1;
+        return Ok(());
+    }
+    let wrong = found.iter().find(|(key, state)| last.get(key).copied() != **state);
+    Err(format!("wrong contents, for example {wrong:?}, and no error; {report:?}"))
+}
+
+/// All places of a sample that have their turn.
+fn places(sample: &Sample, options: &BitflipOptions, prng: &mut Prng) -> Vec<Place> {
+    let mut places = Vec::new();
+    for slot in MetadataSlot::ALL {
+        let bytes = sample.device.metadata_bytes(slot);
+        let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1 + BEHIND_CONTENT_BYTES);
+        let content = 0..end.min(bytes.len());
+        places.extend(content.flat_map(|byte| (0..8).map(move |bit| Place::Metadata(slot, byte, bit))));
+    }
+    for range in sample.device.written_ranges() {
+        for offset in range {
+            let in_checksum_block = (offset & 0xFFFF) < BLOCK_BYTES as u64;
+            if in_checksum_block || options.all_bits {
+                places.extend((0..8).map(|bit| Place::Block(offset, bit)));
+            } else {
+                places.push(Place::Block(offset, (prng.next_u64() % 8) as u8));
+            }
+        }
+    }
+    let start = prng.below(options.stride);
+    let taken = (0_u64..).zip(places).filter(|(number, _)| number % options.stride.max(1) == start);
+    taken.map(|(_, place)| place).collect()
+}
+
+fn judge_at_open<S: Stored>(
+    options: &BitflipOptions,
+    keys: u64,
+    progress: Progress<'_>,
+) -> Result<Counts, String> {
+    let mut prng = Prng::lane(options.seed, keys);
+    let sample = sample::<S>(options.seed, keys).map_err(|error| format!("building a store: {error}"))?;
+    let mut counts = Counts::default();
+    examine::<S>(&sample, &sample.device.snapshot_durable(), &mut counts)?;
+    if counts.harmless != 1 {
+        return Err(format!("an undamaged store does not open as it was closed: {counts:?}"));
+    }
+    counts = Counts::default();
+    let places = places(&sample, options, &mut prng);
+    for &place in &places {
+        let damaged = sample.device.snapshot_durable();
+        match place {
+            Place::Metadata(slot, byte, bit) => _ = damaged.flip_metadata_bit(slot, byte, bit),
+            Place::Block(offset, bit) => _ = damaged.flip_bit(offset, bit),
+        }
+        counts.flips += 1;
+        let examined = catch_unwind(AssertUnwindSafe(|| examine::<S>(&sample, &damaged, &mut counts)));
+        let panics = PANICS.load(Ordering::Relaxed);
+        let verdict = examined.unwrap_or_else(|_| Err("a panic".to_owned()));
+        let verdict = if panics > 0 { Err(format!("{panics} panics; {verdict:?}")) } else { verdict };
+        verdict.map_err(|message| format!("{}, bit flipped at {place:?}: {message}", S::NAME))?;
+        if counts.flips.is_multiple_of(10_000) {
+            progress(&format!("{}: {} of {} flips: {counts:?}", S::NAME, counts.flips, places.len()));
+        }
+    }
+    Ok(counts)
+}
+
+/// Flips bits under an open store, a dozen at a time, and reads.
+fn judge_while_open<S: Stored>(options: &BitflipOptions) -> Result<Counts, String> {
+    const AT_ONCE: u64 = 12;
+    let explain = |error: CallError| format!("while open: {error}");
+    let sample = sample::<S>(options.seed, 8000).map_err(explain)?;
+    let contents = sample.points.last().ok_or("a sample without points")?;
+    let ranges = sample.device.written_ranges();
+    let mut prng = Prng::lane(options.seed, 3);
+    let mut counts = Counts::default();
+    let (_store, mut session) = open::<S>(&sample.device).map_err(explain)?;
+    while counts.flips < options.flips_while_open {
+        let mut flipped = Vec::new();
+        for _ in 0..AT_ONCE {
+            let Some(range) = prng.pick(&ranges) else { return Err("nothing was written".to_owned()) };
+            let place = (range.start + prng.below(range.end - range.start), (prng.next_u64() % 8) as u8);
+            sample.device.flip_bit(place.0, place.1);
+            flipped.push(place);
+        }
+        counts.flips += AT_ONCE;
+        for _ in 0..200 {
+            let key = prng.below(sample.keys);
+            match call::<S, _>(&mut session, key, Operation::Read) {
+                Ok(Outcome::Value(state)) if state == contents.get(&key).copied() => counts.harmless += 1,
+                Ok(other) => return Err(format!("while open: key {key} answered {other:?}, flipped {flipped:?}")),
+                Err(CallError::Store(error)) if is_detection(error.kind()) => counts.detected_at_read += 1,
+                Err(error) => return Err(format!("while open: key {key}: {error}, flipped {flipped:?}")),
+            }
+        }
+        for (offset, bit) in flipped {
+            sample.device.flip_bit(offset, bit);
+        }
+    }
+    Ok(counts)
+}
+
+/// Runs the judge.
+pub fn judge(options: &BitflipOptions, progress: Progress<'_>) -> Report {
+    let mut report = Report::new("bitflips", options.seed);
+    count_panics();
+    let words = judge_at_open::<Words>(options, 4000, progress);
+    let varlen = judge_at_open::<Varlen>(options, 400, progress);
+    let open = judge_while_open::<Varlen>(options);
+    for (name, counts) in [("words", words), ("varlen", varlen), ("while_open", open)] {
+        match counts {
+            Ok(counts) => {
+                report.note(&format!("{name}_flips"), counts.flips);
+                report.note(&format!("{name}_detected_at_open"), counts.detected_at_open);
+                report.note(&format!("{name}_detected_at_read"), counts.detected_at_read);
+                report.note(&format!("{name}_older_point"), counts.older_point);
+                report.note(&format!("{name}_harmless"), counts.harmless);
+            }
+            Err(message) => report.blame(message),
+        }
+    }
+    report
+}

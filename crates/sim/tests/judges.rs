@@ -43,13 +43,8 @@ fn bitflips() {
 
 #[test]
 fn beyond_memory() {
-    let options = BeyondMemoryOptions {
-        seed: 1,
-        log_memory_bytes: 1 << 20,
-        times: 10,
-        threads: 3,
-        verify_max: 30_000,
-    };
+    let options =
+        BeyondMemoryOptions { seed: 1, log_memory_bytes: 1 << 20, times: 10, threads: 3, verify_max: 30_000 };
     let report = beyond_memory::judge(&options, &mut |message| eprintln!("{message}"));
     assert_eq!(report.guilty(), None, "{report}");
     for shape in ["words", "fixed", "varlen"] {

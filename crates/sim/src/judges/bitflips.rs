@@ -246,7 +246,9 @@ fn judge_while_open<S: Stored>(options: &BitflipOptions) -> Result<Counts, Strin
             let key = prng.below(sample.keys);
             match call::<S, _>(&mut session, key, Operation::Read) {
                 Ok(Outcome::Value(state)) if state == contents.get(&key).copied() => counts.harmless += 1,
-                Ok(other) => return Err(format!("while open: key {key} answered {other:?}, flipped {flipped:?}")),
+                Ok(other) => {
+                    return Err(format!("while open: key {key} answered {other:?}, flipped {flipped:?}"));
+                }
                 Err(CallError::Store(error)) if is_detection(error.kind()) => counts.detected_at_read += 1,
                 Err(error) => return Err(format!("while open: key {key}: {error}, flipped {flipped:?}")),
             }

@@ -11,6 +11,9 @@ use oxifaster_device::sync::canary::{ALL, ENVIRONMENT_VARIABLE};
 
 use super::report::{Progress, Report};
 
+/// Runs, each with another seed, until a canary counts as missed: races need luck.
+const ATTEMPTS: u64 = 8;
+
 /// Exit code of a wrong command line: says nothing about the store.
 const USAGE: i32 = 2;
 
@@ -26,7 +29,7 @@ enum End {
 fn run(judge: &Path, arguments: &str, armed: &str, seed: u64) -> End {
     let output = Command::new(judge)
         .args(arguments.split_whitespace())
-        .args(["--seed", &seed.to_string(), "--timeout-seconds", "240"])
+        .args(["--seed", &seed.to_string(), "--timeout-seconds", "150"])
         .env(ENVIRONMENT_VARIABLE, armed)
         .stdin(Stdio::null())
         .output();
@@ -66,13 +69,14 @@ pub fn judge(judge: &Path, seed: u64, only: &str, progress: Progress<'_>) -> Rep
     }
     let mut caught = 0_u64;
     for canary in &chosen {
-        match run(judge, canary.judge, canary.name, seed) {
-            End::Broken(message) => {
+        let attempts = (seed..seed + ATTEMPTS).map(|seed| run(judge, canary.judge, canary.name, seed));
+        match attempts.zip(1..).find(|(end, _)| *end != End::Kept) {
+            Some((End::Broken(message), attempt)) => {
                 caught += 1;
-                progress(&format!("caught {}: {message}", canary.name));
+                progress(&format!("caught {} in attempt {attempt}: {message}", canary.name));
             }
-            End::Kept => report.blame(format!("`{}` missed {}: {}", canary.judge, canary.name, canary.story)),
-            End::Useless(message) => report.blame(format!("{}: {message}", canary.name)),
+            Some((End::Useless(message), _)) => report.blame(format!("{}: {message}", canary.name)),
+            _ => report.blame(format!("`{}` missed {}: {}", canary.judge, canary.name, canary.story)),
         }
     }
     report.note("canaries", chosen.len() as u64);

@@ -25,9 +25,13 @@ impl Report {
         self.counts.insert(name.to_owned(), value.into());
     }
 
-    /// A promise was broken; the first message stays.
-    pub fn blame(&mut self, message: impl Into<String>) {
-        self.guilty.get_or_insert(message.into());
+    /// A promise was broken.
+    pub fn blame(&mut self, message: impl AsRef<str>) {
+        let guilty = self.guilty.get_or_insert_default();
+        if !guilty.is_empty() {
+            guilty.push('\n');
+        }
+        guilty.push_str(message.as_ref());
     }
 
     /// What was broken.

@@ -9,7 +9,7 @@ use oxifaster_device::sync::thread;
 use oxifaster_store::{RmwOutcome, Session};
 
 use crate::history::{Operation, Outcome, State};
-use crate::workload::{Fixed, Shape, Varlen, Words, mix};
+use crate::workload::{Bulky, Fixed, Shape, Varlen, Words, mix};
 
 /// A session of a shape.
 pub type SessionOf<S, D> = Session<<S as Shape>::Key, <S as Shape>::Value, D>;
@@ -39,6 +39,8 @@ impl Stored for Words {
 impl Stored for Fixed {}
 
 impl Stored for Varlen {}
+
+impl Stored for Bulky {}
 
 /// Why an operation has no outcome.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oxifaster_core::error::ErrorKind;
 use oxifaster_device::fault::{CrashPoint, FaultDevice, FaultPlan, Trigger};
-use oxifaster_store::{FasterKv, FasterKvConfig};
+use oxifaster_store::{FasterKv, FasterKvConfig, RecoveryReport};
 
 use super::stored::{CallError, SessionOf, Stored, call};
 use crate::history::{Operation, Outcome};
@@ -13,6 +13,9 @@ use crate::workload::{Prng, Shape};
 
 /// A store of a shape on a fault device.
 type Store<S> = FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>;
+
+/// Bytes of a page in [`small_config`].
+const PAGE_BYTES: u64 = 1 << 16;
 
 /// Pages and frames as small as they can be, so that little data leaves memory; the rest drawn from the seed.
 #[must_use]
@@ -49,6 +52,10 @@ pub struct StoreSubject<S: Stored> {
     planted: bool,
     session: Option<SessionOf<S, FaultDevice>>,
     store: Option<Arc<Store<S>>>,
+    /// Device writes before this store was opened.
+    writes_before: u64,
+    /// Where the log of the last store ended, in bytes, for all that it may have written; an upper bound.
+    end_max: u64,
 }
 
 impl<S: Stored> StoreSubject<S> {
@@ -60,7 +67,16 @@ impl<S: Stored> StoreSubject<S> {
         let mut prng = Prng::lane(seed, 1);
         let device = FaultDevice::with_plan(prng.next_u64(), unruly_plan(&mut prng));
         let config = small_config(&mut prng);
-        let mut subject = Self { device, config, prng, planted: false, session: None, store: None };
+        let mut subject = Self {
+            device,
+            config,
+            prng,
+            planted: false,
+            session: None,
+            store: None,
+            writes_before: 0,
+            end_max: 0,
+        };
         subject.open_store(true)?;
         Ok(subject)
     }
@@ -80,10 +96,33 @@ impl<S: Stored> StoreSubject<S> {
             let report = store.recovery_report();
             return Err(Failure::Violation(format!("opened with created = {}: {report:?}", report.created)));
         }
+        self.check_pages_behind(store.recovery_report())?;
+        self.writes_before = self.device.traffic().writes;
         let session =
             store.start_session().map_err(|error| self.judge_error(error.into(), "start_session"))?;
         (self.store, self.session) = (Some(store), Some(session));
         Ok(())
+    }
+
+    /// What lies behind the consistent point was written by the last store that wrote at all: nothing of an older, abandoned
+    /// time line counts as valid.
+    fn check_pages_behind(&self, report: &RecoveryReport) -> Result<(), Failure> {
+        let behind_bytes = self.end_max.saturating_sub(report.consistent_tail.byte_offset());
+        let pages_max = behind_bytes.div_ceil(PAGE_BYTES);
+        if report.pages_behind <= pages_max {
+            return Ok(());
+        }
+        let message = format!("at most {pages_max} pages can lie behind the consistent point: {report:?}");
+        Err(Failure::Violation(message))
+    }
+
+    /// Remembers how far the log may reach on the device.
+    fn note_end(&mut self) {
+        let Some(store) = &self.store else { return };
+        let end = store.recovery_report().begin.byte_offset() + store.stats().log_bytes;
+        // A store that wrote nothing has cut nothing off, and what it has in flight may still land.
+        let wrote = self.device.traffic().writes > self.writes_before;
+        self.end_max = if wrote { end } else { end.max(self.end_max) };
     }
 
     /// An error is right only while a planted fault explains it.
@@ -118,6 +157,7 @@ impl<S: Stored> Subject for StoreSubject<S> {
 
     fn close(&mut self) -> Result<(), Failure> {
         self.session = None;
+        self.note_end();
         let closed = self.store()?.close();
         self.store = None;
         closed.map_err(|error| self.judge_error(error.into(), "close"))?;
@@ -129,6 +169,7 @@ impl<S: Stored> Subject for StoreSubject<S> {
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Failure> {
+        self.note_end();
         // The device goes first: what the dropped store would still write comes too late.
         self.device = match ending {
             Ending::Kill => self.device.reopen(),
@@ -149,7 +190,10 @@ impl<S: Stored> Subject for StoreSubject<S> {
         self.planted = true;
         self.device.set_plan(match fault {
             Fault::PowerLossAfter(changes) => FaultPlan::new().crash_at(CrashPoint::AfterChanges(changes)),
-            Fault::SyncFailsAfter(syncs) => FaultPlan::new().fail_syncs(Trigger::nth(syncs + 1)),
+            // Some files go on after a failed sync as if nothing had happened, and have lost what it was about.
+            Fault::SyncFailsAfter(syncs) => FaultPlan::new()
+                .fail_syncs(Trigger::nth(syncs + 1))
+                .poison_on_failed_sync(self.prng.chance(0.5)),
             Fault::WriteFailsAfter(writes) => FaultPlan::new().fail_writes(Trigger::nth(writes + 1)),
         });
     }

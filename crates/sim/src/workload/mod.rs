@@ -16,5 +16,5 @@ pub mod zipfian;
 
 pub use keys::{Distribution, Keys};
 pub use prng::{Prng, mix};
-pub use shape::{Fixed, LANES_MAX, Shape, Varlen, Words};
+pub use shape::{Bulky, Fixed, LANES_MAX, Shape, Varlen, Words};
 pub use zipfian::{YCSB_THETA, Zipfian};

@@ -6,6 +6,7 @@
 //! | [`Words`] | `u64` | `u64` | word: updated by atomic instructions |
 //! | [`Fixed`] | `u64` | `[u64; 8]` | fixed: latched and sequenced |
 //! | [`Varlen`] | `String` | `Vec<u8>`, 0 bytes to 8 KiB | varlen: changes its length with its number |
+//! | [`Bulky`] | `u64` | `Vec<u8>`, 2 to 6 KiB | varlen: a few operations fill a page, so that memory turns over quickly |
 //!
 //! Rules: 1. `number(&value(n))` is `n`, and any other bytes are refused. 2. `value(0)` is what an absent key starts from in
 //! an `rmw`: zeros, or nothing. 3. Values of different numbers differ in every word.
@@ -160,6 +161,22 @@ fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
     words.iter().map(|&word| u64::from_le_bytes(word))
 }
 
+/// The number in the first 8 bytes, if all bytes are those of its value.
+fn number_of_bytes<S: Shape<Value = Vec<u8>>>(value: &[u8]) -> Result<u64, String> {
+    let Some(number) = words_of(value).next() else {
+        return if value.is_empty() { Ok(0) } else { Err(format!("only {} bytes", value.len())) };
+    };
+    let right = S::value(number);
+    if *value == right {
+        return Ok(number);
+    }
+    let first = value.iter().zip(&right).position(|(found, right)| found != right);
+    let (found, right) = (value.len(), right.len());
+    Err(format!(
+        "{found} bytes that begin as those of {number}, which are {right}; first difference at {first:?}"
+    ))
+}
+
 impl Shape for Varlen {
     const NAME: &'static str = "varlen";
     type Key = String;
@@ -175,14 +192,7 @@ impl Shape for Varlen {
     }
 
     fn number(value: &Vec<u8>) -> Result<u64, String> {
-        let Some(number) = words_of(value).next() else {
-            return if value.is_empty() { Ok(0) } else { Err(format!("only {} bytes", value.len())) };
-        };
-        if *value == Self::value(number) {
-            return Ok(number);
-        }
-        let len = len_bytes(number);
-        Err(format!("{} bytes that begin as those of {number} (which are {len}): {value:x?}", value.len()))
+        number_of_bytes::<Self>(value)
     }
 
     /// The counters and then as many bytes as the counters' sum modulo 61, each of that count.
@@ -207,6 +217,40 @@ impl Shape for Varlen {
             true => Ok(counts),
             false => Err(format!("half of an update: {value:x?}")),
         }
+    }
+}
+
+/// `u64` to a few KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Bulky;
+
+impl Shape for Bulky {
+    const NAME: &'static str = "bulky";
+    type Key = u64;
+    type Value = Vec<u8>;
+
+    fn key(number: u64) -> u64 {
+        number
+    }
+
+    fn value(number: u64) -> Vec<u8> {
+        if number == 0 { Vec::new() } else { bytes_of(number, 2048 + (mix(number) & 0xFFF) as usize) }
+    }
+
+    fn number(value: &Vec<u8>) -> Result<u64, String> {
+        number_of_bytes::<Self>(value)
+    }
+
+    fn of_lanes(counts: [u64; LANES_MAX]) -> Vec<u8> {
+        Varlen::of_lanes(counts)
+    }
+
+    fn add_to_lane(value: &mut Vec<u8>, lane: usize) {
+        Varlen::add_to_lane(value, lane);
+    }
+
+    fn lanes(value: &Vec<u8>) -> Result<[u64; LANES_MAX], String> {
+        Varlen::lanes(value)
     }
 }
 
@@ -238,13 +282,14 @@ mod tests {
         keeps_its_rules::<Words>();
         keeps_its_rules::<Fixed>();
         keeps_its_rules::<Varlen>();
+        keeps_its_rules::<Bulky>();
     }
 
     #[test]
     fn an_absent_key_starts_from_number_zero() {
         assert_eq!(Words::value(0), 0);
         assert_eq!(Fixed::value(0), [0; 8]);
-        assert!(Varlen::value(0).is_empty());
+        assert!(Varlen::value(0).is_empty() && Bulky::value(0).is_empty());
         let mut empty = Vec::new();
         Varlen::add_to_lane(&mut empty, 2);
         assert_eq!(Varlen::lanes(&empty), Ok([0, 0, 1, 0]));

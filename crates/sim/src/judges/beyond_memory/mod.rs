@@ -171,7 +171,9 @@ fn fill<S: Stored>(store: &StoreOf<S>, options: &BeyondMemoryOptions) -> Result<
             log_bytes: options.log_memory_bytes * options.times,
             stop: Arc::clone(&stop),
         };
-        running.push(thread::spawn("judge-lane", move || work.run()).map_err(|error| format!("spawn: {error}"))?);
+        running.push(
+            thread::spawn("judge-lane", move || work.run()).map_err(|error| format!("spawn: {error}"))?,
+        );
     }
     let joined = running.into_iter().map(|handle| {
         handle.join().unwrap_or_else(|_| Err("a thread that fills the store panicked".to_owned()))
@@ -193,7 +195,9 @@ fn verify<S: Stored>(store: &StoreOf<S>, done: &[Done], verify_max: u64) -> Resu
         let found = session.read(&S::key(number))?;
         if found != right {
             let lanes = found.as_ref().map(S::lanes);
-            return Err(CallError::Wrong(format!("counter {number} is {lanes:?}, the threads added {counts:?}")));
+            return Err(CallError::Wrong(format!(
+                "counter {number} is {lanes:?}, the threads added {counts:?}"
+            )));
         }
         read += 1;
     }
@@ -219,22 +223,24 @@ fn judge_shape<S: Stored>(
     let before = resident_bytes();
     let sampler = Sampler::start().map_err(|error| format!("spawn: {error}"))?;
     let store = open::<S>(&config, &path)?;
-    let done = fill(&store, options)?;
+    let done = fill::<S>(&store, options)?;
     let statistics = store.stats();
     let inserted: u64 = done.iter().map(|lane| lane.inserted).sum();
     progress(&format!("{}: {inserted} keys, {} MiB of log; reading", S::NAME, statistics.log_bytes >> 20));
-    let mut read = verify(&store, &done, options.verify_max).map_err(store_error("reading back"))?;
+    let mut read = verify::<S>(&store, &done, options.verify_max).map_err(store_error("reading back"))?;
     store.close().map_err(|error| format!("close: {error}"))?;
     drop(store);
     let store = open::<S>(&config, &path)?;
     if store.recovery_report().created {
         return Err("the reopened store is a new one".to_owned());
     }
-    read += verify(&store, &done, options.verify_max / 4).map_err(store_error("reading back after a reopen"))?;
+    read += verify::<S>(&store, &done, options.verify_max / 4)
+        .map_err(store_error("reading back after a reopen"))?;
     let largest = sampler.stop();
     // DESIGN D5. What the judge itself holds for its threads is small: counters and batches.
     let bound = before.unwrap_or(0) + config.memory_plan().total_bytes() * 5 / 4 + (64 << 20);
-    let note = |name: &str, value: u64, report: &mut Report| report.note(&format!("{}_{name}", S::NAME), value);
+    let note =
+        |name: &str, value: u64, report: &mut Report| report.note(&format!("{}_{name}", S::NAME), value);
     note("keys", inserted, report);
     note("read_back", read, report);
     note("log_mib", statistics.log_bytes >> 20, report);

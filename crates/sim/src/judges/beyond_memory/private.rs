@@ -79,7 +79,9 @@ impl Private {
             return Ok(());
         }
         let lane = self.lane;
-        Err(CallError::Wrong(format!("thread {lane}, key {due}: {operation:?} answered {outcome:?}, not {right:?}")))
+        Err(CallError::Wrong(format!(
+            "thread {lane}, key {due}: {operation:?} answered {outcome:?}, not {right:?}"
+        )))
     }
 
     /// Reads keys, the device reads of all of them in flight together, and compares.
@@ -95,7 +97,8 @@ impl Private {
             let (found, expected) = (state_of::<S>(self.key(n), value.as_ref())?, self.expected(n, inserted));
             if found != expected {
                 let lane = self.lane;
-                let message = format!("thread {lane}, key {n} of {inserted}: found {found:?}, expected {expected:?}");
+                let message =
+                    format!("thread {lane}, key {n} of {inserted}: found {found:?}, expected {expected:?}");
                 return Err(CallError::Wrong(message));
             }
         }

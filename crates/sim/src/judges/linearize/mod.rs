@@ -18,7 +18,7 @@ mod round;
 use self::round::{End, RoundCounts, run};
 use super::report::{Progress, Report};
 use crate::history::Checked;
-use crate::workload::{Fixed, Prng, Shape, Varlen, Words, mix};
+use crate::workload::{Bulky, Fixed, Prng, Shape, Varlen, Words, mix};
 
 /// How much to judge.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +62,11 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
         let seed = if rounds == 0 { options.seed } else { mix(options.seed).wrapping_add(rounds) };
         let mut prng = Prng::lane(seed, 0);
         let end = draw_end(&mut prng, options.crash);
-        let (shape, run): (_, RunRound) = match prng.below(3) {
+        let (shape, run): (_, RunRound) = match prng.below(4) {
             0 => (Words::NAME, run::<Words>),
             1 => (Fixed::NAME, run::<Fixed>),
-            _ => (Varlen::NAME, run::<Varlen>),
+            2 => (Varlen::NAME, run::<Varlen>),
+            _ => (Bulky::NAME, run::<Bulky>),
         };
         rounds += 1;
         match run(seed, options.threads, per_thread, end) {

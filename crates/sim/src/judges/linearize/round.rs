@@ -10,10 +10,10 @@ use oxifaster_store::{FasterKv, FasterKvConfig};
 
 use super::cut::{self, Point, READER};
 use super::load::{Load, Mixture};
-use crate::history::{Checked, Checker, Event, NEVER, Operation, Order, Recorder, Response, State};
+use crate::history::{Checked, Checker, Event, NEVER, Operation, Order, Outcome, Recorder, Response, State};
 use crate::judges::stored::{CallError, Stored, call};
 use crate::judges::subject::{small_config, unruly_plan};
-use crate::workload::{Distribution, Keys, Prng};
+use crate::workload::{Distribution, Keys, Prng, Shape};
 
 /// How a round ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,7 @@ pub(super) struct RoundCounts {
     pub(super) keys_found: u64,
 }
 
-type StoreOf<S> =
-    FasterKv<<S as crate::workload::Shape>::Key, <S as crate::workload::Shape>::Value, FaultDevice>;
+type StoreOf<S> = FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>;
 
 /// A flush that was called, and what became of it.
 #[derive(Debug)]
@@ -64,7 +63,8 @@ fn record_bytes<S: Stored>() -> u64 {
     match S::NAME {
         "words" => 24,
         "fixed" => 88,
-        _ => 250,
+        "varlen" => 250,
+        _ => 4_000,
     }
 }
 
@@ -81,7 +81,12 @@ pub(super) fn run<S: Stored>(
     let mut prng = Prng::new(seed);
     let mut config = small_config(&mut prng);
     config.table_size = 1 << (4 + prng.below(8));
-    let plan = unruly_plan(&mut prng).delay_by_time(prng.unit() / 50.0, Duration::from_micros(300));
+    // In slow rounds the whole memory may be written anew while a single read is on its way.
+    let (slow, delay_max) = match prng.chance(0.2) {
+        true => (0.01, Duration::from_millis(60)),
+        false => (prng.unit() / 50.0, Duration::from_micros(300)),
+    };
+    let plan = unruly_plan(&mut prng).delay_by_time(slow, delay_max);
     let device = FaultDevice::with_plan(prng.next_u64(), plan);
     let store = FasterKv::open(config.clone(), device.clone()).map_err(|error| format!("create: {error}"))?;
     // From a handful of keys to three times what fits in memory; half of the operations go to a few of them.
@@ -224,7 +229,7 @@ impl<S: Stored> Round<S> {
         let mut found = Vec::new();
         for key in 0..self.keys.count() {
             match call::<S, _>(&mut session, key, Operation::Read) {
-                Ok(crate::history::Outcome::Value(state)) => found.push((key, state)),
+                Ok(Outcome::Value(state)) => found.push((key, state)),
                 Ok(other) => return Err(format!("a read answered {other:?}")),
                 Err(error) => return Err(format!("reading key {key} at the end: {error}")),
             }
@@ -243,7 +248,7 @@ impl<S: Stored> Round<S> {
             thread: READER,
             called,
             operation: Operation::Read,
-            response: Response::Answered(answered, crate::history::Outcome::Value(state)),
+            response: Response::Answered(answered, Outcome::Value(state)),
         }));
         let checked = Checker::new().check(events).map_err(|rejection| rejection.to_string())?;
         self.counts.checked += checked;

@@ -7,6 +7,8 @@ use oxifaster::prelude::*;
 use crate::scene::{Class, Model, Varlen, Word, assert_holds, content, matches, open};
 
 const BLOCK: u64 = 4096;
+/// From one copy of the metadata in a slot to the other (docs/format/metadata.md).
+const COPY_BYTES: usize = 65_536;
 
 /// A closed store of about two and a half pages.
 fn closed_store<C: Class>(keys: u64) -> (FaultDevice, Model) {
@@ -104,8 +106,11 @@ fn bit_rot_of_metadata() {
     let (device, model) = closed_store::<Word>(keys);
     let mut verdicts = Verdicts::default();
     for slot in MetadataSlot::ALL {
-        let used = device.metadata_bytes(slot).iter().rposition(|byte| *byte != 0).unwrap() + 1;
-        for index in (0..used).chain([used + 3, 4096, 65_535]) {
+        let bytes = device.metadata_bytes(slot);
+        let used = bytes[..COPY_BYTES].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        assert_eq!(bytes[..used], bytes[COPY_BYTES..COPY_BYTES + used], "the second copy");
+        let between = [used + 3, COPY_BYTES - 1, COPY_BYTES, COPY_BYTES + used - 1, 2 * COPY_BYTES - 1];
+        for index in (0..used).chain(between) {
             for bit in 0..8 {
                 let damaged = device.snapshot_durable();
                 assert!(damaged.flip_metadata_bit(slot, index, bit));
@@ -124,6 +129,7 @@ fn rot_of_both_metadata_slots_is_corruption() {
         let damaged = device.snapshot_durable();
         for slot in MetadataSlot::ALL {
             damaged.flip_metadata_bit(slot, byte, 3);
+            damaged.flip_metadata_bit(slot, COPY_BYTES + byte, 3);
         }
         let error = open::<Word, _>(damaged).unwrap_err();
         let clear = matches!(error.kind(), ErrorKind::Corruption | ErrorKind::IncompatibleFormat);

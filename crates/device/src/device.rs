@@ -23,7 +23,7 @@ use crate::identity::DeviceIdentity;
 use crate::queue::{IoQueue, QueueOptions};
 
 /// Size of one metadata slot in bytes.
-pub const METADATA_SLOT_BYTES: usize = 65_536;
+pub const METADATA_SLOT_BYTES: usize = 131_072;
 
 /// One of the two places for metadata generations (`docs/format/metadata.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

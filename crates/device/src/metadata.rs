@@ -3,15 +3,16 @@
 //! Callers: `store` and `log`, which put their payload in. The bytes are settled in `docs/format/metadata.md`:
 //!
 //! ```text
-//! 0        8       12     16           24          28        28+n       32+n        65536
-//! | magic  | version| kind | generation | payload n | payload | CRC-32C | means nothing |
+//! 0        8       12     16           24          28        28+n       32+n        65536    131072
+//! | magic  | version| kind | generation | payload n | payload | CRC-32C | means nothing | the same |
 //! ```
 //!
 //! [`encode_slot`] and [`decode_slot`] are pure; [`decode_slot`] takes arbitrary bytes and never panics (a fuzz target).
 //! [`MetadataArea`] reads both slots of a device, decides as the document's table says, and touches nothing when it refuses.
 //!
 //! Invariant: the next generation goes to the slot that does *not* hold the current one, so a torn write can damage only
-//! what has been superseded.
+//! what has been superseded. Within a slot the envelope is there twice, so that rot of the newest one does not bring back
+//! the older generation: that would take back what a flush has acknowledged.
 
 use crate::device::{METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
 use crate::error::{DeviceError, DeviceErrorKind};
@@ -20,8 +21,10 @@ use crate::error::{DeviceError, DeviceErrorKind};
 pub const MAGIC: [u8; 8] = *b"OXFSTMD1";
 /// The version of the envelope that this code writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
+/// Bytes from the first copy of the envelope in a slot to the second one.
+pub const COPY_BYTES: usize = METADATA_SLOT_BYTES / 2;
 /// Longest payload of a slot in bytes (inclusive).
-pub const PAYLOAD_BYTES_MAX: usize = METADATA_SLOT_BYTES - HEADER_BYTES - 4;
+pub const PAYLOAD_BYTES_MAX: usize = COPY_BYTES - HEADER_BYTES - 4;
 
 const HEADER_BYTES: usize = 28;
 
@@ -58,7 +61,7 @@ impl ContentKind {
 pub enum SlotState {
     /// All zero: never written.
     Empty,
-    /// Checksum and length are right.
+    /// Checksum and length of at least one copy are right.
     Valid {
         /// Number of the content kind, known to this version or not.
         kind: u32,
@@ -66,6 +69,8 @@ pub enum SlotState {
         generation: u64,
         /// The payload.
         payload: Vec<u8>,
+        /// The other copy is something else: a write of the slot was torn, or it was damaged later.
+        single: bool,
     },
     /// Not zero, and without the magic: somebody else's bytes.
     Foreign,
@@ -78,7 +83,7 @@ pub enum SlotState {
     Damaged,
 }
 
-/// The bytes of a slot, up to and including the checksum.
+/// The bytes of a slot, up to and including the checksum of the second copy.
 ///
 /// # Errors
 /// `InvalidRequest` for a payload longer than [`PAYLOAD_BYTES_MAX`] or generation 0.
@@ -94,7 +99,7 @@ pub fn encode_slot(kind: ContentKind, generation: u64, payload: &[u8]) -> Result
     if generation == 0 {
         return invalid("metadata generations start at 1".to_owned());
     }
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len() + 4);
+    let mut bytes = Vec::with_capacity(COPY_BYTES + HEADER_BYTES + payload.len() + 4);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&kind.number().to_le_bytes());
@@ -102,12 +107,41 @@ pub fn encode_slot(kind: ContentKind, generation: u64, payload: &[u8]) -> Result
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(payload);
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    let envelope_bytes = bytes.len();
+    bytes.resize(COPY_BYTES, 0);
+    bytes.extend_from_within(..envelope_bytes);
     Ok(bytes)
 }
 
 /// Judges the bytes of a slot. Any bytes of any length are allowed.
 #[must_use]
 pub fn decode_slot(bytes: &[u8]) -> SlotState {
+    let (first, second) = bytes.split_at_checked(COPY_BYTES).unwrap_or((bytes, &[]));
+    let (first, second) = (decode_copy(first), decode_copy(second));
+    let single = first != second;
+    match if first.rank() >= second.rank() { first } else { second } {
+        SlotState::Valid { kind, generation, payload, .. } => {
+            SlotState::Valid { kind, generation, payload, single }
+        }
+        unreadable => unreadable,
+    }
+}
+
+impl SlotState {
+    /// Which of two copies says more about the slot: the higher rank.
+    fn rank(&self) -> (u8, u64) {
+        match self {
+            SlotState::Empty => (0, 0),
+            SlotState::Foreign => (1, 0),
+            SlotState::Damaged => (2, 0),
+            SlotState::OtherVersion(_) => (3, 0),
+            SlotState::Valid { generation, .. } => (4, *generation),
+        }
+    }
+}
+
+/// Judges one copy of the envelope; a valid one is not called single.
+fn decode_copy(bytes: &[u8]) -> SlotState {
     if bytes.iter().all(|byte| *byte == 0) {
         return SlotState::Empty;
     }
@@ -130,7 +164,7 @@ fn decode_envelope(bytes: &[u8]) -> Option<SlotState> {
     let payload = bytes.get(HEADER_BYTES..end)?;
     let checksum = u32_at(bytes, end)?;
     let good = generation > 0 && crc32c::crc32c(bytes.get(..end)?) == checksum;
-    good.then(|| SlotState::Valid { kind, generation, payload: payload.to_vec() })
+    good.then(|| SlotState::Valid { kind, generation, payload: payload.to_vec(), single: false })
 }
 
 fn u32_at(bytes: &[u8], start: usize) -> Option<u32> {
@@ -144,9 +178,9 @@ pub struct Loaded {
     pub generation: u64,
     /// Its payload.
     pub payload: Vec<u8>,
-    /// The other slot is neither valid nor empty: a write of it was torn, or it was damaged later. Nothing that an
-    /// earlier call acknowledged is lost by a torn write; worth a report.
-    pub damaged_other_slot: bool,
+    /// A copy of the envelope is neither valid nor empty: a write of its slot was torn, or it was damaged later. Nothing
+    /// that an earlier call acknowledged is lost by a torn write; worth a report.
+    pub damaged_copy: bool,
 }
 
 /// The metadata of one device: which generation is current, and where the next one goes.
@@ -217,30 +251,21 @@ type Refusal = (DeviceErrorKind, String);
 
 fn choose(slots: [SlotState; 2], expected: ContentKind) -> Result<Option<Loaded>, Refusal> {
     let [even, odd] = slots;
-    match (even, odd) {
-        (SlotState::Empty, SlotState::Empty) => Ok(None),
-        (
-            SlotState::Valid { kind: even_kind, generation: even, payload: even_payload },
-            SlotState::Valid { kind: odd_kind, generation: odd, payload: odd_payload },
-        ) => {
-            let (kind, generation, payload) =
-                if even > odd { (even_kind, even, even_payload) } else { (odd_kind, odd, odd_payload) };
-            accept(kind, generation, payload, false, expected)
+    let (best, other) = if even.rank() >= odd.rank() { (even, odd) } else { (odd, even) };
+    match best {
+        SlotState::Valid { kind, generation, payload, single } => {
+            let other_damaged = !matches!(other, SlotState::Empty | SlotState::Valid { single: false, .. });
+            accept(kind, generation, payload, single || other_damaged, expected)
         }
-        (SlotState::Valid { kind, generation, payload }, other)
-        | (other, SlotState::Valid { kind, generation, payload }) => {
-            accept(kind, generation, payload, other != SlotState::Empty, expected)
-        }
-        (SlotState::OtherVersion(version), _) | (_, SlotState::OtherVersion(version)) => Err((
+        SlotState::Empty => Ok(None),
+        SlotState::OtherVersion(version) => Err((
             DeviceErrorKind::InvalidRequest,
             format!(
                 "holds metadata of format version {version}; this program knows version {FORMAT_VERSION}"
             ),
         )),
-        (SlotState::Damaged, _) | (_, SlotState::Damaged) => {
-            Err((DeviceErrorKind::Corrupt, "has no undamaged metadata slot".to_owned()))
-        }
-        (SlotState::Foreign, _) | (_, SlotState::Foreign) => Err((
+        SlotState::Damaged => Err((DeviceErrorKind::Corrupt, "has no undamaged metadata slot".to_owned())),
+        SlotState::Foreign => Err((
             DeviceErrorKind::InvalidRequest,
             "holds something that is not an oxifaster store".to_owned(),
         )),
@@ -251,11 +276,11 @@ fn accept(
     kind: u32,
     generation: u64,
     payload: Vec<u8>,
-    damaged_other_slot: bool,
+    damaged_copy: bool,
     expected: ContentKind,
 ) -> Result<Option<Loaded>, Refusal> {
     if kind == expected.number() {
-        return Ok(Some(Loaded { generation, payload, damaged_other_slot }));
+        return Ok(Some(Loaded { generation, payload, damaged_copy }));
     }
     let (found, wanted) = (ContentKind::name(kind), ContentKind::name(expected.number()));
     Err((DeviceErrorKind::InvalidRequest, format!("holds {found}, not {wanted}")))

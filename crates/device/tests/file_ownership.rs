@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use oxifaster_device::device::METADATA_SLOT_BYTES;
+use oxifaster_device::metadata::COPY_BYTES;
 use oxifaster_device::sync::{clock, thread};
 use oxifaster_device::{
     ContentKind, DeviceErrorKind, FileSystemDisk, IoBuffer, IoOperation, IoRequest, MetadataArea,
@@ -84,6 +86,25 @@ fn two_stores_one_folder() {
     assert_eq!(second.space_use().unwrap().end_offset, 0);
 }
 
+/// Between fork and exec a child shares every open file, locks included: closing must let go all the same.
+#[cfg(unix)]
+#[test]
+fn a_child_about_to_become_another_program_does_not_keep_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let children = std::thread::spawn(|| {
+        for _ in 0..200 {
+            Command::new("true").status().unwrap();
+        }
+    });
+    let mut locked = 0;
+    while !children.is_finished() {
+        locked += u32::from(FileSystemDisk::single_file(&path).is_err());
+    }
+    children.join().unwrap();
+    assert_eq!(locked, 0, "opens that were refused");
+}
+
 /// The thread that asked keeps a queue in its cache, another keeps one by hand: neither keeps the lock.
 #[test]
 fn queues_do_not_keep_the_lock() {
@@ -92,7 +113,7 @@ fn queues_do_not_keep_the_lock() {
     let mut kept = Vec::new();
     for round in 0..5 {
         let device = FileSystemDisk::single_file(&path).unwrap();
-        write_block(&device, 131_072 + round * 4096);
+        write_block(&device, 262_144 + round * 4096);
         kept.push(device.open_queue(QueueOptions::default()).unwrap());
     }
     assert_eq!(kept.len(), 5);
@@ -170,10 +191,12 @@ fn a_damaged_slot_is_seen_through_the_file() {
     area.write_next(&device, b"second").unwrap();
     drop(device);
     let mut bytes = std::fs::read(&path).unwrap();
-    let place = MetadataSlot::Even.index() * 65_536 + 29;
-    *bytes.get_mut(place).unwrap() ^= 0x10;
-    std::fs::write(&path, bytes).unwrap();
-    let device = FileSystemDisk::single_file(&path).unwrap();
-    let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
-    assert_eq!((loaded.generation, loaded.damaged_other_slot), (1, true));
+    let slot = MetadataSlot::Even.index() * METADATA_SLOT_BYTES;
+    for (copy, generation) in [(COPY_BYTES, 2), (0, 1)] {
+        *bytes.get_mut(slot + copy + 29).unwrap() ^= 0x10;
+        std::fs::write(&path, &bytes).unwrap();
+        let device = FileSystemDisk::single_file(&path).unwrap();
+        let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
+        assert_eq!((loaded.generation, loaded.damaged_copy), (generation, true));
+    }
 }

@@ -60,13 +60,13 @@ fn apparent_size_is_what_was_written_and_reserved_space_is_released() {
     let path = folder.path().join("store");
     let options = FileOptions::default().with_preallocate_bytes(8 * MIB);
     let device = FileSystemDisk::single_file_with_options(&path, options).unwrap();
-    fill(&device, 131_072, MIB);
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 131_072 + MIB);
+    fill(&device, 262_144, MIB);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 262_144 + MIB);
     let open = device.space_use().unwrap();
     #[cfg(target_os = "linux")]
     assert!(open.allocated_bytes >= 8 * MIB, "nothing was reserved: {open:?}");
     drop(device);
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 131_072 + MIB);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 262_144 + MIB);
     let device = FileSystemDisk::single_file(&path).unwrap();
     let reopened = device.space_use().unwrap();
     assert!(reopened.allocated_bytes < 2 * MIB, "{open:?} became {reopened:?}");
@@ -75,20 +75,20 @@ fn apparent_size_is_what_was_written_and_reserved_space_is_released() {
 #[test]
 fn a_full_device_refuses_in_time_and_tells_its_headroom() {
     let folder = tempfile::tempdir().unwrap();
-    let options = FileOptions::default().with_capacity_bytes_max(131_072 + 2 * MIB + 100);
+    let options = FileOptions::default().with_capacity_bytes_max(262_144 + 2 * MIB + 100);
     let device = FileSystemDisk::single_file_with_options(folder.path().join("s"), options).unwrap();
-    assert_eq!(device.geometry().capacity_bytes, 131_072 + 2 * MIB);
-    fill(&device, 131_072, MIB);
+    assert_eq!(device.geometry().capacity_bytes, 262_144 + 2 * MIB);
+    fill(&device, 262_144, MIB);
     let headroom = device.headroom().unwrap();
     assert_eq!(headroom.until_capacity_bytes, MIB);
     assert!(headroom.free_bytes > 0);
     let two_mib = IoBuffer::zeroed(512).unwrap();
-    let error = execute(&device, 131_072 + MIB, IoOperation::Write(two_mib)).unwrap_err();
+    let error = execute(&device, 262_144 + MIB, IoOperation::Write(two_mib)).unwrap_err();
     assert_eq!(error.kind(), DeviceErrorKind::Full);
     assert!(error.to_string().contains("2228224 bytes at most"), "{error}");
     // Refused as a whole, and nothing else suffers.
-    assert_eq!(device.space_use().unwrap().end_offset, 131_072 + MIB);
-    fill(&device, 131_072 + MIB, MIB);
+    assert_eq!(device.space_use().unwrap().end_offset, 262_144 + MIB);
+    fill(&device, 262_144 + MIB, MIB);
     assert_eq!(device.headroom().unwrap().until_capacity_bytes, 0);
 }
 

@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     };
     let loaded = MetadataArea::read(folder.device(), ContentKind::FasterKv)
         .map_err(|error| device_failure(&arguments.dir, &error))?;
-    let damaged_slot = loaded.is_some_and(|loaded| loaded.damaged_other_slot);
+    let damaged_slot = loaded.is_some_and(|loaded| loaded.damaged_copy);
 
     let started = clock::now();
     let progress = Progress::default();

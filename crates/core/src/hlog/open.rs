@@ -25,7 +25,7 @@ pub struct OpenedLog {
     pub log: Arc<HybridLog>,
     /// Whether the device held a log already.
     pub existed: bool,
-    /// One of the two metadata slots was damaged; the other one counted.
+    /// A copy of the metadata was damaged; the newest undamaged one counted.
     pub damaged_slot: bool,
 }
 
@@ -61,7 +61,7 @@ impl HybridLog {
         config.validate()?;
         let (area, loaded) = MetadataArea::open(device.as_ref(), ContentKind::FasterKv).map_err(refused)?;
         let existed = loaded.is_some();
-        let damaged_slot = loaded.as_ref().is_some_and(|loaded| loaded.damaged_other_slot);
+        let damaged_slot = loaded.as_ref().is_some_and(|loaded| loaded.damaged_copy);
         let mut durable = match loaded {
             Some(loaded) => {
                 let metadata = LogMetadata::decode(&loaded.payload)

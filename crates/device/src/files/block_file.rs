@@ -13,6 +13,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::lock::unlock;
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::memory::Words;
 use crate::os::file as os;
@@ -207,12 +208,9 @@ impl BlockFile {
     }
 }
 
-impl Drop for BlockFile {
+impl BlockFile {
     /// Gives reserved space behind the end back: setting a file's length frees what lies beyond it.
-    fn drop(&mut self) {
-        if !self.wrote.load(Ordering::Relaxed) {
-            return;
-        }
+    fn release_reserve(&self) {
         let reserved = self.reserve.lock().end;
         let released = self.file.metadata().and_then(|metadata| {
             if reserved > metadata.len() { self.file.set_len(metadata.len()) } else { Ok(()) }
@@ -221,6 +219,15 @@ impl Drop for BlockFile {
             // Nothing is lost but space, until the file is cut or closed the next time.
             tracing::warn!(path = %self.path.display(), %error, "reserved space was not given back");
         }
+    }
+}
+
+impl Drop for BlockFile {
+    fn drop(&mut self) {
+        if self.wrote.load(Ordering::Relaxed) {
+            self.release_reserve();
+        }
+        unlock(self);
     }
 }
 

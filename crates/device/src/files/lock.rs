@@ -27,3 +27,12 @@ pub(super) fn lock(file: &BlockFile) -> Result<(), DeviceError> {
         Err(TryLockError::Error(error)) => Err(file.failed("locking a file", error)),
     }
 }
+
+/// Lets go of the lock, if this file has it. Closing alone would not do: a child process that was forked a moment ago, and
+/// has not yet become its own program, shares the open file and keeps the lock until then.
+pub(super) fn unlock(file: &BlockFile) {
+    if let Err(error) = file.file().unlock() {
+        // The kernel lets go when the last copy of the open file is closed.
+        tracing::warn!(path = %file.path().display(), %error, "a file was not unlocked");
+    }
+}

@@ -75,7 +75,7 @@ pub struct Headroom {
 }
 
 impl FileSystemDisk {
-    /// The device in the file at `path`, which is made if it is missing. The file's first 131,072 bytes are for metadata.
+    /// The device in the file at `path`, which is made if it is missing. The file's first 262,144 bytes are for metadata.
     ///
     /// # Errors
     /// `Locked` when somebody has it open as a device; `InvalidRequest` when `path` is no ordinary file; I/O errors.

@@ -1,7 +1,7 @@
 //! All of a device in one file; the offset in the file is the offset in the device.
 //!
 //! ```text
-//! 0            65536         131072                        end of file          reserved space, not in the size
+//! 0            131072        262144                        end of file          reserved space, not in the size
 //! | slot even   | slot odd    | blocks of the log ......... |- - - - - - - - - - - - - - - - - - - -|
 //!                             ^ truncate_before makes holes from here
 //! ```

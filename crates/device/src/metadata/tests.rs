@@ -3,7 +3,8 @@
 use proptest::prelude::{any, proptest};
 
 use super::{
-    ContentKind, FORMAT_VERSION, MAGIC, MetadataArea, PAYLOAD_BYTES_MAX, SlotState, decode_slot, encode_slot,
+    COPY_BYTES, ContentKind, FORMAT_VERSION, MAGIC, MetadataArea, PAYLOAD_BYTES_MAX, SlotState, decode_slot,
+    encode_slot,
 };
 use crate::device::{METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
 use crate::error::DeviceErrorKind;
@@ -26,10 +27,23 @@ fn slot(generation: u64) -> Vec<u8> {
     encode_slot(ContentKind::FasterKv, generation, format!("payload {generation}").as_bytes()).unwrap()
 }
 
+/// Both copies of the envelope are damaged.
 fn damaged(generation: u64) -> Vec<u8> {
     let mut bytes = slot(generation);
     bytes[30] ^= 1;
+    bytes[COPY_BYTES + 30] ^= 1;
     bytes
+}
+
+/// One copy of the envelope is damaged.
+fn half_damaged(generation: u64, copy: usize) -> Vec<u8> {
+    let mut bytes = slot(generation);
+    bytes[copy * COPY_BYTES + 30] ^= 1;
+    bytes
+}
+
+fn valid(kind: u32, generation: u64, payload: &[u8], single: bool) -> SlotState {
+    SlotState::Valid { kind, generation, payload: payload.to_vec(), single }
 }
 
 /// The document's example in bytes; the checksum is CRC-32C of the 30 bytes before it.
@@ -39,21 +53,34 @@ fn golden_bytes() {
     let mut expected = b"OXFSTMD1".to_vec();
     expected.extend([1, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, b'a', b'b']);
     assert_eq!(bytes[..30], expected[..]);
-    assert_eq!(bytes.len(), 34);
-    assert_eq!(bytes[30..], crc32c::crc32c(&expected).to_le_bytes());
-    let valid = SlotState::Valid { kind: 2, generation: 7, payload: b"ab".to_vec() };
-    assert_eq!(decode_slot(&bytes), valid);
+    assert_eq!(bytes[30..34], crc32c::crc32c(&expected).to_le_bytes());
+    assert!(bytes[34..COPY_BYTES].iter().all(|byte| *byte == 0));
+    assert_eq!(bytes[COPY_BYTES..], bytes[..34]);
+    assert_eq!(decode_slot(&bytes), valid(2, 7, b"ab", false));
     let mut padded = bytes;
+    padded[34..COPY_BYTES].fill(0xEE);
     padded.resize(METADATA_SLOT_BYTES, 0xEE);
-    assert_eq!(decode_slot(&padded), valid, "bytes behind the checksum mean nothing");
+    assert_eq!(decode_slot(&padded), valid(2, 7, b"ab", false), "bytes behind the checksums mean nothing");
 }
 
 #[test]
-fn every_flipped_bit_is_noticed() {
+fn one_flipped_bit_is_noticed_and_loses_nothing() {
     let bytes = slot(3);
-    for bit in 0..bytes.len() * 8 {
+    let envelope = bytes.len() - COPY_BYTES;
+    for (copy, bit) in (0..2).flat_map(|copy| (0..envelope * 8).map(move |bit| (copy, bit))) {
+        let mut flipped = bytes.clone();
+        flipped[copy * COPY_BYTES + bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(decode_slot(&flipped), valid(1, 3, b"payload 3", true), "bit {bit} of copy {copy}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_each_copy_is_noticed() {
+    let bytes = slot(3);
+    for bit in 0..(bytes.len() - COPY_BYTES) * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
+        flipped[COPY_BYTES + bit / 8] ^= 1 << (bit % 8);
         let state = decode_slot(&flipped);
         let expected = match bit / 8 {
             0..8 => state == SlotState::Foreign,
@@ -64,12 +91,23 @@ fn every_flipped_bit_is_noticed() {
     }
 }
 
+/// The write of a slot stopped between its copies: the newer copy counts, wherever it is, and is called single.
+#[test]
+fn the_newer_copy_of_a_torn_slot_counts() {
+    let (old, new) = (slot(4), slot(6));
+    let new_first = [&new[..COPY_BYTES], &old[COPY_BYTES..]].concat();
+    let new_second = [&old[..COPY_BYTES], &new[COPY_BYTES..]].concat();
+    for torn in [&new_first, &new_second, &new[..COPY_BYTES].to_vec()] {
+        assert_eq!(decode_slot(torn), valid(1, 6, b"payload 6", true));
+    }
+}
+
 #[test]
 fn the_longest_payload_fits_and_one_byte_more_does_not() {
     let longest = vec![5; PAYLOAD_BYTES_MAX];
     let bytes = encode_slot(ContentKind::FasterKv, 1, &longest).unwrap();
     assert_eq!(bytes.len(), METADATA_SLOT_BYTES);
-    assert_eq!(decode_slot(&bytes), SlotState::Valid { kind: 1, generation: 1, payload: longest });
+    assert_eq!(decode_slot(&bytes), valid(1, 1, &longest, false));
     let error = encode_slot(ContentKind::FasterKv, 1, &vec![5; PAYLOAD_BYTES_MAX + 1]).unwrap_err();
     assert_eq!(error.kind(), DeviceErrorKind::InvalidRequest);
 }
@@ -85,7 +123,7 @@ fn generations_start_at_one_and_alternate() {
         assert_eq!(reopened.generation(), generation);
         let loaded = loaded.unwrap();
         assert_eq!((loaded.generation, loaded.payload[0]), (generation, u8::try_from(generation).unwrap()));
-        assert!(!loaded.damaged_other_slot);
+        assert!(!loaded.damaged_copy);
     }
     let mut odd = vec![0; METADATA_SLOT_BYTES];
     device.read_metadata(MetadataSlot::Odd, &mut odd).unwrap();
@@ -97,7 +135,7 @@ fn the_higher_generation_counts_wherever_it_is() {
     for (even, odd, expected) in [(4, 3, 4), (4, 5, 5)] {
         let device = device_with(&slot(even), &slot(odd));
         let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
-        assert_eq!((loaded.generation, loaded.damaged_other_slot), (expected, false));
+        assert_eq!((loaded.generation, loaded.damaged_copy), (expected, false));
         assert_eq!(loaded.payload, format!("payload {expected}").as_bytes());
     }
 }
@@ -107,8 +145,25 @@ fn one_damaged_slot_is_reported_and_survived() {
     for (even, odd) in [(damaged(4), slot(3)), (slot(4), damaged(5)), (b"junk".to_vec(), slot(3))] {
         let device = device_with(&even, &odd);
         let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
-        assert!(loaded.damaged_other_slot);
+        assert!(loaded.damaged_copy);
     }
+}
+
+/// Rot of the newest metadata must not bring back the generation before: a flush was acknowledged in between.
+#[test]
+fn rot_of_one_copy_of_the_newest_slot_takes_nothing_back() {
+    for (even, odd) in [
+        (half_damaged(4, 0), slot(3)),
+        (half_damaged(4, 1), slot(3)),
+        (half_damaged(4, 1), half_damaged(3, 0)),
+    ] {
+        let device = device_with(&even, &odd);
+        let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
+        assert_eq!((loaded.generation, loaded.damaged_copy), (4, true));
+    }
+    let device = device_with(&slot(4), &half_damaged(3, 0));
+    let loaded = MetadataArea::read(&device, ContentKind::FasterKv).unwrap().unwrap();
+    assert_eq!((loaded.generation, loaded.damaged_copy), (4, true));
 }
 
 #[test]
@@ -149,6 +204,6 @@ proptest! {
     #[test]
     fn what_was_encoded_decodes(generation in 1_u64.., payload in proptest::collection::vec(any::<u8>(), 0..2000)) {
         let bytes = encode_slot(ContentKind::FasterKv, generation, &payload).unwrap();
-        assert_eq!(decode_slot(&bytes), SlotState::Valid { kind: 1, generation, payload });
+        assert_eq!(decode_slot(&bytes), valid(1, generation, &payload, false));
     }
 }

@@ -1,5 +1,6 @@
 //! Each fault kind happens when it was planned, does what it says, and is counted.
 
+use oxifaster_device::device::METADATA_SLOT_BYTES;
 use oxifaster_device::fault::{CrashFates, FaultDevice, FaultPlan, Trigger};
 use oxifaster_device::{BLOCK_BYTES, DeviceErrorKind, MetadataSlot, StorageDevice};
 
@@ -205,9 +206,9 @@ fn bits_flip_in_the_image() {
 
     device.write_metadata(MetadataSlot::Odd, &[0x10; 600]).unwrap();
     assert!(device.flip_metadata_bit(MetadataSlot::Odd, 599, 7));
-    assert!(!device.flip_metadata_bit(MetadataSlot::Odd, 65_536, 0));
+    assert!(!device.flip_metadata_bit(MetadataSlot::Odd, METADATA_SLOT_BYTES, 0));
     device.overwrite_metadata(MetadataSlot::Odd, b"a");
-    let mut slot = vec![0xFF; 65_536];
+    let mut slot = vec![0xFF; METADATA_SLOT_BYTES];
     device.crash(1).read_metadata(MetadataSlot::Odd, &mut slot).unwrap();
     assert_eq!((slot[0], slot[1], slot[598], slot[599], slot[600]), (b'a', 0x10, 0x10, 0x90, 0));
     assert_eq!(device.counts().image_bits_flipped, 41);
@@ -226,7 +227,7 @@ fn metadata_faults_leave_the_slot_as_they_say() {
     let torn = sectors(&device);
     assert!(torn.contains(&1) && torn.contains(&2), "{torn:?}");
     assert_eq!(sectors(&device.snapshot_durable()), torn);
-    let mut buffer = vec![0; 65_536];
+    let mut buffer = vec![0; METADATA_SLOT_BYTES];
     assert_eq!(kind(device.read_metadata(MetadataSlot::Even, &mut buffer)), DeviceErrorKind::Io);
     device.read_metadata(MetadataSlot::Even, &mut buffer).unwrap();
     device.write_metadata(MetadataSlot::Even, &new).unwrap();
@@ -246,7 +247,7 @@ fn metadata_faults_leave_the_slot_as_they_say() {
 fn metadata_of_the_wrong_length_is_refused() {
     let device = FaultDevice::new(1);
     assert_eq!(
-        kind(device.write_metadata(MetadataSlot::Even, &vec![0; 65_537])),
+        kind(device.write_metadata(MetadataSlot::Even, &vec![0; METADATA_SLOT_BYTES + 1])),
         DeviceErrorKind::InvalidRequest
     );
     assert_eq!(

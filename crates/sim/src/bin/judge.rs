@@ -55,17 +55,17 @@ enum Judge {
     /// One flipped bit anywhere is detected or harmless.
     Bitflips {
         /// Every so many places only.
-        #[arg(long)]
-        stride: Option<u64>,
-        /// All eight bits of every byte.
+        #[arg(long, default_value_t = 1)]
+        stride: u64,
+        /// All eight bits of every byte, not only of metadata and checksums.
         #[arg(long)]
         all_bits: bool,
     },
     /// Ten times as many bytes as memory: every key, exact sums, bounded memory.
     BeyondMemory {
         /// Log memory in MiB.
-        #[arg(long)]
-        log_memory_mib: Option<u64>,
+        #[arg(long, default_value_t = 64)]
+        log_memory_mib: u64,
         /// Log bytes to write, in multiples of the memory.
         #[arg(long, default_value_t = 10)]
         times: u64,
@@ -125,15 +125,15 @@ fn run(arguments: &Arguments, seed: u64) -> Report {
             model::judge(&options, &mut progress)
         }
         Judge::Bitflips { stride, all_bits } => {
-            let stride = stride.unwrap_or(if long { 1 } else { 20 });
             let flips_while_open = if long { 50_000 } else { 5_000 };
-            let options = BitflipOptions { seed, stride, all_bits: *all_bits, flips_while_open };
+            let options =
+                BitflipOptions { seed, stride: *stride, all_bits: *all_bits || long, flips_while_open };
             bitflips::judge(&options, &mut progress)
         }
         Judge::BeyondMemory { log_memory_mib, times, threads } => {
             let options = BeyondMemoryOptions {
                 seed,
-                log_memory_bytes: log_memory_mib.unwrap_or(if long { 64 } else { 8 }) << 20,
+                log_memory_bytes: log_memory_mib << 20,
                 times: *times,
                 threads: *threads,
                 verify_max: if long { 4_000_000 } else { 400_000 },

@@ -1,15 +1,15 @@
 //! The bit-rot judge: one flipped bit, anywhere, is detected or harmless.
 //!
-//! Two parts. *At open*: a closed store is copied, one bit is flipped, the copy is opened and every key read. Every bit of the
-//! metadata slots and of the checksum blocks has its turn, and one random bit of every other byte (all with `all_bits`). *While
-//! open*: bits are flipped under a store whose log is larger than its memory, and keys are read.
+//! Three parts. *Closed*: a closed store is copied, one bit is flipped, the copy is opened and every key read. Every bit of the
+//! metadata slots and of the checksum blocks has its turn, and one random bit of every other byte (all with `all_bits`).
+//! *Flushed*: the same with the metadata of a store that lost power after a flush. *While open*: bits are flipped under a
+//! store whose log is larger than its memory, and keys are read.
 //!
 //! | what happens | judged as |
 //! |---|---|
 //! | an error of kind corruption or incompatible format, at open or for a key | detected |
 //! | all keys have their values | harmless |
-//! | the older point of the other metadata slot, with `damaged_metadata_slot` reported | detected, said |
-//! | a wrong value, a missing key, any other contents, a panic in any thread | broken |
+//! | a wrong value, a missing key, the contents of an earlier flush, a panic in any thread | broken |
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use oxifaster_core::error::ErrorKind;
 use oxifaster_device::fault::FaultDevice;
+use oxifaster_device::metadata::COPY_BYTES;
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
+use oxifaster_device::sync::thread;
 use oxifaster_device::{BLOCK_BYTES, MetadataSlot};
 use oxifaster_store::{FasterKv, FasterKvConfig};
 
@@ -56,8 +58,16 @@ struct Counts {
     flips: u64,
     detected_at_open: u64,
     detected_at_read: u64,
-    older_point: u64,
     harmless: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.flips += other.flips;
+        self.detected_at_open += other.detected_at_open;
+        self.detected_at_read += other.detected_at_read;
+        self.harmless += other.harmless;
+    }
 }
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -84,11 +94,20 @@ fn config() -> FasterKvConfig {
 
 type StoreOf<S> = Arc<FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>>;
 
-/// A closed store with its contents at each of its points, the last one at last.
+/// How a sample ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Closed,
+    /// Power was lost right after a flush.
+    Flushed,
+}
+
+/// What a store left behind, and its contents.
 struct Sample {
     device: FaultDevice,
+    ending: Ending,
     keys: u64,
-    points: Vec<Contents>,
+    contents: Contents,
 }
 
 fn open<S: Stored>(device: &FaultDevice) -> Result<(StoreOf<S>, SessionOf<S, FaultDevice>), CallError> {
@@ -97,11 +116,10 @@ fn open<S: Stored>(device: &FaultDevice) -> Result<(StoreOf<S>, SessionOf<S, Fau
     Ok((store, session))
 }
 
-/// Fills a store with `keys` keys, some updated, deleted and flushed on the way, and closes it.
-fn sample<S: Stored>(seed: u64, keys: u64) -> Result<Sample, CallError> {
+/// Fills a store with `keys` keys, some updated, deleted and flushed on the way.
+fn sample<S: Stored>(seed: u64, keys: u64, ending: Ending) -> Result<Sample, CallError> {
     let device = FaultDevice::new(seed);
     let mut contents = Contents::new();
-    let mut points = vec![contents.clone()];
     let (store, mut session) = open::<S>(&device)?;
     let mut prng = Prng::new(seed);
     for step in 0..keys * 5 / 4 {
@@ -115,12 +133,19 @@ fn sample<S: Stored>(seed: u64, keys: u64) -> Result<Sample, CallError> {
         }
         if step % (keys / 3).max(1) == 0 {
             store.flush()?;
-            points.push(contents.clone());
         }
     }
-    store.close()?;
-    points.push(contents);
-    Ok(Sample { device, keys, points })
+    let device = match ending {
+        Ending::Closed => {
+            store.close()?;
+            device
+        }
+        Ending::Flushed => {
+            store.flush()?;
+            device.snapshot_durable()
+        }
+    };
+    Ok(Sample { device, ending, keys, contents })
 }
 
 fn is_detection(kind: ErrorKind) -> bool {
@@ -147,23 +172,17 @@ fn examine<S: Stored>(sample: &Sample, device: &FaultDevice, counts: &mut Counts
             Err(error) => return Err(format!("reading key {key}: {error}")),
         }
     }
-    let report = store.recovery_report();
-    let is_at = |point: &Contents| found.iter().all(|(key, state)| point.get(key).copied() == *state);
-    let (last, older) = sample.points.split_last().ok_or("a sample without points")?;
-    if is_at(last) {
-        if detected {
-            counts.detected_at_read += 1;
-        } else {
-            counts.harmless += 1;
-        }
-        return Ok(());
+    let wrong = found.iter().find(|(key, state)| sample.contents.get(key).copied() != **state);
+    if wrong.is_some() {
+        let report = store.recovery_report();
+        return Err(format!("wrong contents, for example {wrong:?}, and no error; {report:?}"));
     }
-    if report.damaged_metadata_slot && older.iter().any(is_at) {
-        counts.older_point += 1;
-        return Ok(());
+    if detected {
+        counts.detected_at_read += 1;
+    } else {
+        counts.harmless += 1;
     }
-    let wrong = found.iter().find(|(key, state)| last.get(key).copied() != **state);
-    Err(format!("wrong contents, for example {wrong:?}, and no error; {report:?}"))
+    Ok(())
 }
 
 /// All places of a sample that have their turn.
@@ -171,11 +190,14 @@ fn places(sample: &Sample, options: &BitflipOptions, prng: &mut Prng) -> Vec<Pla
     let mut places = Vec::new();
     for slot in MetadataSlot::ALL {
         let bytes = sample.device.metadata_bytes(slot);
-        let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1 + BEHIND_CONTENT_BYTES);
-        let content = 0..end.min(bytes.len());
-        places.extend(content.flat_map(|byte| (0..8).map(move |bit| Place::Metadata(slot, byte, bit))));
+        for (copy, bytes) in bytes.chunks(COPY_BYTES).enumerate() {
+            let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            let content = (0..used + BEHIND_CONTENT_BYTES).map(move |byte| copy * COPY_BYTES + byte);
+            places.extend(content.flat_map(|byte| (0..8).map(move |bit| Place::Metadata(slot, byte, bit))));
+        }
     }
-    for range in sample.device.written_ranges() {
+    let blocks = if sample.ending == Ending::Closed { sample.device.written_ranges() } else { Vec::new() };
+    for range in blocks {
         for offset in range {
             let in_checksum_block = (offset & 0xFFFF) < BLOCK_BYTES as u64;
             if in_checksum_block || options.all_bits {
@@ -190,35 +212,54 @@ fn places(sample: &Sample, options: &BitflipOptions, prng: &mut Prng) -> Vec<Pla
     taken.map(|(_, place)| place).collect()
 }
 
+/// Threads that flip.
+const THREADS: usize = 2;
+
 fn judge_at_open<S: Stored>(
     options: &BitflipOptions,
     keys: u64,
+    ending: Ending,
     progress: Progress<'_>,
 ) -> Result<Counts, String> {
-    let mut prng = Prng::lane(options.seed, keys);
-    let sample = sample::<S>(options.seed, keys).map_err(|error| format!("building a store: {error}"))?;
+    let sample =
+        sample::<S>(options.seed, keys, ending).map_err(|error| format!("building a store: {error}"))?;
     let mut counts = Counts::default();
     examine::<S>(&sample, &sample.device.snapshot_durable(), &mut counts)?;
     if counts.harmless != 1 {
-        return Err(format!("an undamaged store does not open as it was closed: {counts:?}"));
+        return Err(format!("an undamaged store does not open as it was left: {counts:?}"));
     }
-    counts = Counts::default();
+    let mut prng = Prng::lane(options.seed, keys);
     let places = places(&sample, options, &mut prng);
-    for &place in &places {
+    progress(&format!("{}, {ending:?}: {} places", S::NAME, places.len()));
+    let sample = Arc::new(sample);
+    let mut running = Vec::new();
+    for share in places.chunks(places.len().div_ceil(THREADS).max(1)) {
+        let (sample, share) = (Arc::clone(&sample), share.to_vec());
+        let body = move || flip_each::<S>(&sample, &share);
+        running.push(thread::spawn("judge-flips", body).map_err(|error| format!("spawn: {error}"))?);
+    }
+    let mut counts = Counts::default();
+    for thread in running {
+        counts.add(thread.join().map_err(|_| "a judging thread panicked".to_owned())??);
+    }
+    Ok(counts)
+}
+
+/// Flips one bit after the other, each in a copy of its own.
+fn flip_each<S: Stored>(sample: &Sample, places: &[Place]) -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    for &place in places {
         let damaged = sample.device.snapshot_durable();
         match place {
             Place::Metadata(slot, byte, bit) => _ = damaged.flip_metadata_bit(slot, byte, bit),
             Place::Block(offset, bit) => _ = damaged.flip_bit(offset, bit),
         }
         counts.flips += 1;
-        let examined = catch_unwind(AssertUnwindSafe(|| examine::<S>(&sample, &damaged, &mut counts)));
+        let examined = catch_unwind(AssertUnwindSafe(|| examine::<S>(sample, &damaged, &mut counts)));
         let panics = PANICS.load(Ordering::Relaxed);
         let verdict = examined.unwrap_or_else(|_| Err("a panic".to_owned()));
         let verdict = if panics > 0 { Err(format!("{panics} panics; {verdict:?}")) } else { verdict };
         verdict.map_err(|message| format!("{}, bit flipped at {place:?}: {message}", S::NAME))?;
-        if counts.flips.is_multiple_of(10_000) {
-            progress(&format!("{}: {} of {} flips: {counts:?}", S::NAME, counts.flips, places.len()));
-        }
     }
     Ok(counts)
 }
@@ -227,8 +268,7 @@ fn judge_at_open<S: Stored>(
 fn judge_while_open<S: Stored>(options: &BitflipOptions) -> Result<Counts, String> {
     const AT_ONCE: u64 = 12;
     let explain = |error: CallError| format!("while open: {error}");
-    let sample = sample::<S>(options.seed, 8000).map_err(explain)?;
-    let contents = sample.points.last().ok_or("a sample without points")?;
+    let sample = sample::<S>(options.seed, 8000, Ending::Closed).map_err(explain)?;
     let ranges = sample.device.written_ranges();
     let mut prng = Prng::lane(options.seed, 3);
     let mut counts = Counts::default();
@@ -245,7 +285,9 @@ fn judge_while_open<S: Stored>(options: &BitflipOptions) -> Result<Counts, Strin
         for _ in 0..200 {
             let key = prng.below(sample.keys);
             match call::<S, _>(&mut session, key, Operation::Read) {
-                Ok(Outcome::Value(state)) if state == contents.get(&key).copied() => counts.harmless += 1,
+                Ok(Outcome::Value(state)) if state == sample.contents.get(&key).copied() => {
+                    counts.harmless += 1
+                }
                 Ok(other) => {
                     return Err(format!("while open: key {key} answered {other:?}, flipped {flipped:?}"));
                 }
@@ -264,16 +306,16 @@ fn judge_while_open<S: Stored>(options: &BitflipOptions) -> Result<Counts, Strin
 pub fn judge(options: &BitflipOptions, progress: Progress<'_>) -> Report {
     let mut report = Report::new("bitflips", options.seed);
     count_panics();
-    let words = judge_at_open::<Words>(options, 4000, progress);
-    let varlen = judge_at_open::<Varlen>(options, 400, progress);
+    let words = judge_at_open::<Words>(options, 2_800, Ending::Closed, progress);
+    let varlen = judge_at_open::<Varlen>(options, 300, Ending::Closed, progress);
+    let flushed = judge_at_open::<Words>(options, 2_800, Ending::Flushed, progress);
     let open = judge_while_open::<Varlen>(options);
-    for (name, counts) in [("words", words), ("varlen", varlen), ("while_open", open)] {
+    for (name, counts) in [("words", words), ("varlen", varlen), ("flushed", flushed), ("while_open", open)] {
         match counts {
             Ok(counts) => {
                 report.note(&format!("{name}_flips"), counts.flips);
                 report.note(&format!("{name}_detected_at_open"), counts.detected_at_open);
                 report.note(&format!("{name}_detected_at_read"), counts.detected_at_read);
-                report.note(&format!("{name}_older_point"), counts.older_point);
                 report.note(&format!("{name}_harmless"), counts.harmless);
             }
             Err(message) => report.blame(message),

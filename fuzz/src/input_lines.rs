@@ -28,10 +28,11 @@ pub fn run(bytes: &[u8]) {
 fn tsv(line: &[u8], separator: u8, key: usize) {
     let whole = LineParser::Tsv(TsvParser { separator, key, value: None });
     let Ok(Some(record)) = whole.parse_line(line) else { return };
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // `columns` takes the line with its carriage return, of which it drops one.
     assert_eq!(columns(line, separator).nth(key), Some(&*record.key));
-    let between = usize::from(line.contains(&separator));
-    assert_eq!(record.key.len() + between + record.value.len(), line.len());
+    let content = line.strip_suffix(b"\r").unwrap_or(line);
+    let between = usize::from(content.contains(&separator));
+    assert_eq!(record.key.len() + between + record.value.len(), content.len());
 
     let value = key / 2;
     let picked = LineParser::Tsv(TsvParser { separator, key, value: Some(value) });

@@ -92,11 +92,12 @@ fn two_stores_one_folder() {
 fn a_child_about_to_become_another_program_does_not_keep_the_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let children = std::thread::spawn(|| {
+    let children = thread::spawn("children", || {
         for _ in 0..200 {
             Command::new("true").status().unwrap();
         }
-    });
+    })
+    .unwrap();
     let mut locked = 0;
     while !children.is_finished() {
         locked += u32::from(FileSystemDisk::single_file(&path).is_err());

@@ -1,7 +1,7 @@
 //! Power loss: at every change of the device, during recovery, and again; time lines that were cut off.
 
 use oxifaster::device::MetadataSlot;
-use oxifaster::device::fault::{CrashFates, CrashPoint, FaultDevice, FaultPlan};
+use oxifaster::device::fault::{CrashFates, CrashPoint, FaultDevice, FaultPlan, Trigger};
 use oxifaster::prelude::*;
 
 use crate::scene::{
@@ -185,6 +185,43 @@ fn fill_the_page<C: Class, D: StorageDevice>(store: &Store<C, D>, model: &mut Mo
     }
     let tail = store.flush().unwrap();
     assert_eq!(layout.offset_of(tail), 0, "the tail is a page's end");
+}
+
+/// What lies behind the last flush is only counted: a device that can't read it keeps nobody out.
+#[test]
+fn unreadable_blocks_behind_the_last_flush_do_not_refuse_the_store() {
+    let device = FaultDevice::with_plan(8, FaultPlan::new().crash_fates(CrashFates::KEEP_ALL));
+    let disk = device.disk();
+    let model = flushed_store::<Word>(device);
+    let store = open::<Word, _>(disk.crash(8)).unwrap();
+    write_an_abandoned_time_line::<Word, _>(&store);
+    let after = disk.crash(9);
+    drop(store);
+    let whole = open::<Word, _>(after.snapshot_durable()).unwrap().recovery_report().pages_behind;
+    assert!(whole > 0);
+    let (mut refused, mut counted_in_part) = (0, 0);
+    for read in 1.. {
+        let device = after.snapshot_durable();
+        device.set_plan(FaultPlan::new().fail_reads(Trigger::nth(read)));
+        let opened = open::<Word, _>(device.clone());
+        if device.counts().read_errors == 0 {
+            assert_eq!(opened.unwrap().recovery_report().pages_behind, whole);
+            break;
+        }
+        match opened {
+            Ok(store) => {
+                assert!(store.recovery_report().pages_behind < whole + 1, "read {read}");
+                assert_holds::<Word, _>(&store, &model, all_keys::<Word>(), &format!("read {read} failed"));
+                counted_in_part += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Io, "read {read}");
+                assert_eq!(counted_in_part, 0, "read {read}: needed blocks are read first");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && counted_in_part > 0, "{refused} refused, {counted_in_part} counted in part");
 }
 
 fn nothing_abandoned_comes_back<C: Class>(fates: CrashFates, seed: u64) {

@@ -258,7 +258,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         let threads = config.recovery_threads.unwrap_or_else(|| cores.min(8));
         let mut report = rebuild(core, threads, report, progress)?;
         if !report.was_closed {
-            report.pages_behind = opened.log.count_pages_behind()?;
+            report.pages_behind = opened.log.count_pages_behind();
         }
         Ok(report)
     }

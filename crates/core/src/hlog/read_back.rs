@@ -144,23 +144,29 @@ impl HybridLog {
     }
 
     /// Counts the complete, verified pages at and behind the consistent tail: what was written after the last flush.
-    /// Only a report; a page that does not verify ends it.
-    ///
-    /// # Errors
-    /// The device's errors other than damage.
-    pub fn count_pages_behind(&self) -> Result<u64, Error> {
+    /// Only a report: the first page that does not verify, or that the device can't read, ends it. Nothing of the store
+    /// is there, and nothing that it needs.
+    #[must_use]
+    pub fn count_pages_behind(&self) -> u64 {
         let layout = self.layout();
         let first = layout.page_of(self.durable.lock().metadata.consistent_tail);
-        with_local_queue(self.device.as_ref(), |queue| {
-            for page in first.. {
+        let counted = with_local_queue(self.device.as_ref(), |queue| {
+            let mut page = first;
+            loop {
                 match self.load_page(queue, page, layout.start_of(page + 1), false) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::Corruption => return Ok(page - first),
-                    Err(error) => return Err(error),
+                    Ok(_) => page += 1,
+                    Err(error) if error.kind() == ErrorKind::Corruption => return page - first,
+                    Err(error) => {
+                        tracing::warn!(%error, "pages behind the last flush were not counted to their end");
+                        return page - first;
+                    }
                 }
             }
-            Ok(0)
-        })?
+        });
+        counted.unwrap_or_else(|error| {
+            tracing::warn!(%error, "pages behind the last flush were not counted");
+            0
+        })
     }
 
     fn damage(&self, what: &str, offset: u64) -> Error {

@@ -74,6 +74,8 @@ pub mod device {
         Headroom, IoBuffer, IoOperation, IoQueue, IoRequest, MetadataSlot, NullDisk, QueueOptions, SpaceUse,
         StorageDevice, Wait, Words,
     };
+    #[cfg(feature = "io_uring")]
+    pub use oxifaster_device::{IoBackend, IoUringDevice, IoUringOptions, RingUse};
 }
 
 /// The store: [`FasterKv`](store::FasterKv), its sessions and configuration.

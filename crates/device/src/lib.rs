@@ -14,6 +14,7 @@
 //! | [`metadata`] | the checksummed envelope of the two metadata slots |
 //! | [`null`] | the device that keeps nothing |
 //! | `files` | the device on a file or a folder of segments |
+//! | `uring` | the same device with reads through `io_uring` |
 //! | `workers` | queues for devices whose calls block |
 //! | [`local`] | a queue of the calling thread |
 //! | [`conformance`] | the contract as checks, for every implementation |
@@ -34,6 +35,8 @@ pub mod null;
 pub mod os;
 pub mod queue;
 pub mod sync;
+#[cfg(not(loom))]
+mod uring;
 #[cfg_attr(loom, allow(dead_code, reason = "only the model uses it: files have no word memory under loom"))]
 mod workers;
 
@@ -47,6 +50,8 @@ pub use memory::Words;
 pub use metadata::{ContentKind, Loaded, MetadataArea};
 pub use null::NullDisk;
 pub use queue::{Completion, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
+#[cfg(not(loom))]
+pub use uring::{IoBackend, IoUringDevice, IoUringOptions, RingUse};
 
 /// The unit of checking and of direct I/O, in bytes.
 pub const BLOCK_BYTES: usize = 4096;

@@ -21,7 +21,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{BLOCK_BYTES, IoBuffer};
 
-pub(super) struct BlockFile {
+pub(crate) struct BlockFile {
     file: File,
     path: PathBuf,
     direct: AtomicBool,
@@ -65,7 +65,7 @@ impl BlockFile {
         reserve.limit = limit;
     }
 
-    pub(super) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 

@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::block_file::BlockFile;
 use crate::device::{MetadataSlot, SpaceUse};
 use crate::error::DeviceError;
 use crate::memory::Words;
@@ -24,6 +26,10 @@ pub(super) trait Layout: Send + Sync {
 
     /// Fills `words`: zeros where nothing was written, a short count at the end of the device.
     fn read(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError>;
+
+    /// The file, and the offset in it, of bytes that lie in one file and below the end of the device as far as that is
+    /// known, for a read without us; `None`: only [`read`](Self::read) knows how.
+    fn place_of_read(&self, offset: u64, len_bytes: usize) -> Option<(Arc<BlockFile>, u64)>;
 
     fn write(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError>;
 

@@ -35,12 +35,13 @@ use crate::device::{Geometry, MetadataSlot, SpaceUse, StorageDevice};
 use crate::error::DeviceError;
 use crate::identity::DeviceIdentity;
 use crate::queue::{IoQueue, QueueOptions};
-use crate::workers::WorkerPool;
+use crate::workers::{WorkerPool, WorkerQueue};
 
+pub(crate) use block_file::BlockFile;
 use layout::Layout;
 use segmented::SegmentedFiles;
 use single::SingleFile;
-use store::FileStore;
+pub(crate) use store::FileStore;
 
 pub use options::FileOptions;
 
@@ -168,6 +169,14 @@ impl FileSystemDisk {
         Self { pool, store, identity: DeviceIdentity::new() }
     }
 
+    /// A queue of the portable kind, by its own type.
+    pub(crate) fn open_worker_queue(
+        &self,
+        options: QueueOptions,
+    ) -> Result<WorkerQueue<FileStore>, DeviceError> {
+        self.pool.open_queue(self.geometry(), options)
+    }
+
     /// Whether I/O bypasses the page cache. It turns false for good when the file system refuses a direct request.
     #[must_use]
     pub fn io_is_direct(&self) -> bool {
@@ -205,7 +214,7 @@ impl StorageDevice for FileSystemDisk {
     }
 
     fn open_queue(&self, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError> {
-        Ok(Box::new(self.pool.open_queue(self.geometry(), options)?))
+        Ok(Box::new(self.open_worker_queue(options)?))
     }
 
     fn read_metadata(&self, slot: MetadataSlot, buffer: &mut [u8]) -> Result<(), DeviceError> {

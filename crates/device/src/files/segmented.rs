@@ -275,6 +275,17 @@ impl Layout for SegmentedFiles {
         Ok(moved)
     }
 
+    fn place_of_read(&self, offset: u64, len_bytes: usize) -> Option<(Arc<BlockFile>, u64)> {
+        let end = offset.checked_add(len_bytes as u64)?;
+        let (index, inside) = (offset / self.segment_bytes, offset % self.segment_bytes);
+        // Acquire, as in `read`.
+        if end > self.end_offset.load(Ordering::Acquire) || inside + len_bytes as u64 > self.segment_bytes {
+            return None;
+        }
+        // An error is found again, and told, by `read`.
+        Some((self.segment(index, false).ok()??, inside))
+    }
+
     fn write(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError> {
         let mut moved = 0;
         for piece in self.pieces(offset, words) {

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::FileOptions;
 use super::block_file::{BlockFile, read_slot, write_slot};
@@ -24,7 +25,7 @@ use crate::os::file as os;
 const RESERVED_BYTES: u64 = 2 * METADATA_SLOT_BYTES as u64;
 
 pub(super) struct SingleFile {
-    file: BlockFile,
+    file: Arc<BlockFile>,
     directory: Directory,
     capacity_bytes: u64,
 }
@@ -37,7 +38,7 @@ impl SingleFile {
         let capacity_bytes =
             os::file_bytes_max(file.file()).map_err(|error| file.failed("asking for limits", error))?;
         file.reserve_ahead(options.preallocate_bytes, capacity_bytes);
-        Ok(Self { file, directory: Directory::of_file(path), capacity_bytes })
+        Ok(Self { file: Arc::new(file), directory: Directory::of_file(path), capacity_bytes })
     }
 }
 
@@ -89,6 +90,10 @@ impl Layout for SingleFile {
 
     fn read(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError> {
         self.file.read(offset, memory, words)
+    }
+
+    fn place_of_read(&self, offset: u64, _len_bytes: usize) -> Option<(Arc<BlockFile>, u64)> {
+        Some((Arc::clone(&self.file), offset))
     }
 
     fn write(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError> {

@@ -1,5 +1,8 @@
 //! What every layout has in common: capacity, poison, and one request at a time for a worker.
 
+use std::sync::Arc;
+
+use super::block_file::BlockFile;
 use super::layout::Layout;
 use super::sync_gate::SyncGate;
 use crate::BLOCK_BYTES;
@@ -9,7 +12,7 @@ use crate::queue::{IoBuffer, IoOperation};
 use crate::workers::Backend;
 
 /// The files of a device, with its limit and its poison. Dropping it closes the files and lets go of the lock.
-pub(super) struct FileStore {
+pub(crate) struct FileStore {
     layout: Box<dyn Layout>,
     gate: SyncGate,
     capacity_bytes: u64,
@@ -38,6 +41,12 @@ impl FileStore {
             return Ok(0);
         };
         self.layout.read(offset, buffer.memory(), words.start..words.start + len_words)
+    }
+
+    /// Where a read can go without [`Backend::execute`]; see [`Layout::place_of_read`].
+    pub(crate) fn place_of_read(&self, offset: u64, len_bytes: usize) -> Option<(Arc<BlockFile>, u64)> {
+        let inside = self.capacity_bytes.checked_sub(offset).is_some_and(|left| len_bytes as u64 <= left);
+        if inside { self.layout.place_of_read(offset, len_bytes) } else { None }
     }
 
     fn write(&self, offset: u64, buffer: &IoBuffer) -> Result<usize, DeviceError> {

@@ -61,9 +61,8 @@ impl<B> Mailbox<B> {
         Some(backend)
     }
 
-    pub(super) fn end_inline(&self, backend: Arc<B>) {
-        // First let go, then say so: the device's drop counts on being the last holder.
-        drop(backend);
+    /// The owner has let go of the backend.
+    pub(super) fn end_inline(&self) {
         let mut state = self.state.lock();
         state.inline = false;
         self.wake(state);

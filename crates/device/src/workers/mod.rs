@@ -42,6 +42,7 @@ use crate::error::{DeviceError, DeviceErrorKind};
 use crate::queue::{Completion, IoOperation, IoRequest};
 
 pub(crate) use pool::WorkerPool;
+pub(crate) use queue::WorkerQueue;
 
 /// A device that answers one request at a time on the thread that asks.
 pub(crate) trait Backend: Send + Sync + 'static {

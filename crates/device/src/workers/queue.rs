@@ -58,18 +58,46 @@ impl<B: Backend> WorkerQueue<B> {
         }
     }
 
+    /// [`submit`](IoQueue::submit) for a request that was checked.
+    pub(crate) fn accept(&mut self, request: IoRequest) {
+        self.backlog.push_back(request);
+    }
+
     /// Executes the first request of the backlog on this thread.
     fn execute_next(&mut self) {
         let Some(request) = self.backlog.pop_front() else { return };
-        let completion = match self.mailbox.begin_inline() {
-            Some(backend) => {
-                let completion = complete(backend.as_ref(), request);
-                self.mailbox.end_inline(backend);
-                completion
-            }
-            None => complete_closed(request),
-        };
+        let completion = self.execute_here(request);
         self.ready.push(completion);
+    }
+
+    /// Executes a request on this thread, past the queue.
+    pub(crate) fn execute_here(&self, request: IoRequest) -> Completion {
+        match self.borrow_backend() {
+            Some(borrowed) => complete(&*borrowed.backend, request),
+            None => complete_closed(request),
+        }
+    }
+
+    /// The backend, for the owner to use at once: the device's drop waits for the end of the borrow. `None` when the
+    /// device is gone.
+    pub(crate) fn borrow_backend(&self) -> Option<Borrowed<'_, B>> {
+        let backend = self.mailbox.begin_inline()?;
+        Some(Borrowed { backend, _end: EndOfBorrow(&self.mailbox) })
+    }
+}
+
+/// The backend in a queue owner's hands. First it lets go, then it says so: the device's drop counts on being the last
+/// holder.
+pub(crate) struct Borrowed<'a, B: Backend> {
+    pub(crate) backend: Arc<B>,
+    _end: EndOfBorrow<'a, B>,
+}
+
+struct EndOfBorrow<'a, B: Backend>(&'a Mailbox<B>);
+
+impl<B: Backend> Drop for EndOfBorrow<'_, B> {
+    fn drop(&mut self) {
+        self.0.end_inline();
     }
 }
 

@@ -7,9 +7,11 @@ use std::path::Path;
 
 use oxifaster_device::conformance::Conformance;
 use oxifaster_device::fault::{FaultDevice, FaultPlan, Trigger};
-use oxifaster_device::{DeviceError, FileOptions, FileSystemDisk, NullDisk, StorageDevice};
+use oxifaster_device::{
+    DeviceError, FileOptions, FileSystemDisk, IoUringDevice, IoUringOptions, NullDisk, RingUse, StorageDevice,
+};
 
-fn on_files(open: impl Fn(&Path) -> Result<FileSystemDisk, DeviceError>) {
+fn on_files<D: StorageDevice>(open: impl Fn(&Path) -> Result<D, DeviceError>) {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("device");
     let boxed = || Ok(Box::new(open(&place)?) as Box<dyn StorageDevice>);
@@ -60,6 +62,37 @@ fn segmented_buffered_with_one_block_each() {
 #[test]
 fn segmented_in_one_large_segment() {
     on_files(|path| FileSystemDisk::segmented(path, "store", 1 << 30));
+}
+
+#[test]
+fn io_uring_single_file_direct() {
+    on_files(|path| {
+        let device = IoUringDevice::new(path)?;
+        println!("reads go through {}", device.backend());
+        Ok(device)
+    });
+}
+
+#[test]
+fn io_uring_single_file_buffered() {
+    let files = FileOptions::default().with_direct_io(false);
+    on_files(|path| IoUringDevice::with_options(path, IoUringOptions::default().with_files(files.clone())));
+}
+
+#[test]
+fn io_uring_segmented_direct() {
+    let options = IoUringOptions::default().with_files(FileOptions::default().with_open_segments_max(2));
+    on_files(|path| IoUringDevice::segmented_with_options(path, "store", 16 * 4096, options.clone()));
+}
+
+#[test]
+fn io_uring_without_rings() {
+    let options = IoUringOptions::default().with_rings(RingUse::Never);
+    on_files(|path| {
+        let device = IoUringDevice::with_options(path, options.clone())?;
+        assert!(!device.backend().is_ring());
+        Ok(device)
+    });
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(super) trait Layout: Send + Sync {
 
     /// The file, and the offset in it, of bytes that lie in one file and below the end of the device as far as that is
     /// known, for a read without us; `None`: only [`read`](Self::read) knows how.
+    #[cfg_attr(not(all(feature = "io_uring", target_os = "linux")), allow(dead_code, reason = "for rings"))]
     fn place_of_read(&self, offset: u64, len_bytes: usize) -> Option<(Arc<BlockFile>, u64)>;
 
     fn write(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError>;

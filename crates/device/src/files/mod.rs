@@ -37,6 +37,7 @@ use crate::identity::DeviceIdentity;
 use crate::queue::{IoQueue, QueueOptions};
 use crate::workers::{WorkerPool, WorkerQueue};
 
+#[cfg(all(feature = "io_uring", target_os = "linux"))]
 pub(crate) use block_file::BlockFile;
 use layout::Layout;
 use segmented::SegmentedFiles;

@@ -44,6 +44,7 @@ impl FileStore {
     }
 
     /// Where a read can go without [`Backend::execute`]; see [`Layout::place_of_read`].
+    #[cfg_attr(not(all(feature = "io_uring", target_os = "linux")), allow(dead_code, reason = "for rings"))]
     pub(crate) fn place_of_read(&self, offset: u64, len_bytes: usize) -> Option<(Arc<BlockFile>, u64)> {
         let inside = self.capacity_bytes.checked_sub(offset).is_some_and(|left| len_bytes as u64 <= left);
         if inside { self.layout.place_of_read(offset, len_bytes) } else { None }

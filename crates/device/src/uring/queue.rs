@@ -262,3 +262,65 @@ impl Drop for UringQueue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use crate::queue::{IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
+    use crate::sync::atomic::Ordering;
+    use crate::uring::{IoBackend, IoUringDevice, Rings};
+    use crate::{BLOCK_BYTES, StorageDevice};
+
+    use super::UringQueue;
+
+    fn read_of(block: u64) -> IoRequest {
+        let offset = (1 << 20) + block * BLOCK_BYTES as u64;
+        IoRequest { tag: block, offset, operation: IoOperation::Read(IoBuffer::zeroed(1).unwrap()) }
+    }
+
+    /// A ring that fails with reads in it, prepared and waiting: each completes once with its block, the queue goes on,
+    /// and the device says that it has lost a ring.
+    #[test]
+    fn a_queue_that_loses_its_ring_loses_no_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = IoUringDevice::new(folder.path().join("device")).unwrap();
+        let Rings::Offered(report) = &device.rings else {
+            println!("no rings here: {}", device.backend());
+            return;
+        };
+        let options = QueueOptions { depth: 16 };
+        let portable = device.disk.open_worker_queue(options).unwrap();
+        let mut queue = UringQueue::new(portable, report, device.geometry(), options);
+        for block in 0..40 {
+            let IoRequest { tag, offset, operation: IoOperation::Read(buffer) } = read_of(block) else {
+                return;
+            };
+            buffer.words().iter().for_each(|word| word.store(block + 1, Ordering::Relaxed));
+            queue.submit(IoRequest { tag, offset, operation: IoOperation::Write(buffer) }).unwrap();
+        }
+        let mut completions = Vec::new();
+        while queue.in_flight() > 0 {
+            queue.reap(Wait::ForOne, &mut completions).unwrap();
+        }
+        completions.clear();
+        (0..40).for_each(|block| queue.submit(read_of(block)).unwrap());
+        queue.kick().unwrap();
+        assert_eq!(queue.ring_in_flight(), 16);
+        queue.reap(Wait::ForOne, &mut completions).unwrap();
+        queue.lose_ring(&io::Error::other("a test"));
+        while queue.in_flight() > 0 {
+            queue.reap(Wait::ForOne, &mut completions).unwrap();
+        }
+        let mut tags = Vec::new();
+        for completion in completions {
+            assert_eq!(completion.result.unwrap(), BLOCK_BYTES);
+            let IoOperation::Read(buffer) = completion.operation else { panic!("another operation") };
+            assert!(buffer.words().iter().all(|word| word.load(Ordering::Relaxed) == completion.tag + 1));
+            tags.push(completion.tag);
+        }
+        tags.sort_unstable();
+        assert_eq!(tags, (0..40).collect::<Vec<u64>>());
+        assert!(matches!(device.backend(), IoBackend::Ring { queues_without_ring: 1, .. }));
+    }
+}

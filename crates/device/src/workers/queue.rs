@@ -59,6 +59,7 @@ impl<B: Backend> WorkerQueue<B> {
     }
 
     /// [`submit`](IoQueue::submit) for a request that was checked.
+    #[cfg_attr(not(all(feature = "io_uring", target_os = "linux")), allow(dead_code, reason = "for rings"))]
     pub(crate) fn accept(&mut self, request: IoRequest) {
         self.backlog.push_back(request);
     }

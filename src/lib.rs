@@ -40,7 +40,8 @@
 //!
 //! `hash-xxh3` (default), `hash-xxh64` and `statistics` are accepted and change nothing. Both hashes are always built, because
 //! a store records its own and must open in every build; [`HashKind`](store::HashKind) chooses for a new store. Statistics
-//! are always counted.
+//! are always counted. `io_uring` adds `IoUringDevice`, which takes the portable path, and says so, where the platform or the
+//! kernel has no such thing.
 #![forbid(unsafe_code)]
 
 pub use oxifaster_core::address;

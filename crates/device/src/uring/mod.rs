@@ -16,7 +16,7 @@
 //! | `queue` | a queue: ring or workers, redoing by the portable path what a ring did not do entirely |
 //!
 //! Why writes and syncs do not go through rings, why files are not registered with them, and who owns what:
-//! `docs/design/0008-rings.md`.
+//! `docs/design/0009-rings.md`.
 
 mod options;
 #[cfg(all(feature = "io_uring", target_os = "linux"))]

@@ -85,7 +85,7 @@ fn a_full_device_refuses_in_time_and_tells_its_headroom() {
     let two_mib = IoBuffer::zeroed(512).unwrap();
     let error = execute(&device, 262_144 + MIB, IoOperation::Write(two_mib)).unwrap_err();
     assert_eq!(error.kind(), DeviceErrorKind::Full);
-    assert!(error.to_string().contains("2228224 bytes at most"), "{error}");
+    assert!(error.to_string().contains("2359296 bytes at most"), "{error}");
     // Refused as a whole, and nothing else suffers.
     assert_eq!(device.space_use().unwrap().end_offset, 262_144 + MIB);
     fill(&device, 262_144 + MIB, MIB);

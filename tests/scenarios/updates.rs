@@ -329,3 +329,57 @@ fn closure_panics() {
     closure_panics_everywhere::<[u64; 8]>();
     closure_panics_everywhere::<Vec<u8>>();
 }
+
+/// Operations of one batch on one key take effect in their order, also when one in the middle moves the record: the ones
+/// behind it must not go on with the record that their group has looked up before.
+#[test]
+fn equal_keys_in_one_batch() {
+    let store = in_memory::<u64, Vec<u8>>();
+    let mut session = store.start_session().unwrap();
+    for round in 0..3_usize {
+        let value = |byte: u8, len: usize| vec![byte; len + 100 * round];
+        session.upsert(1, value(0, 16)).unwrap();
+        let pairs = [(1, 1, 8), (2, 2, 8), (1, 3, 64), (2, 4, 8), (1, 5, 8)];
+        session.upsert_batch(&pairs.map(|(key, byte, len)| (key, value(byte, len)))).unwrap();
+        let read = session.read_batch(&[1, 2, 1]).unwrap();
+        assert_eq!(read, [value(5, 8), value(4, 8), value(5, 8)].map(Some), "round {round}");
+        let longer = |place, value: &mut Vec<u8>| {
+            value.resize(value.len() + 40, u8::try_from(place).unwrap());
+            true
+        };
+        session.rmw_batch(&[1, 1, 2, 1], longer).unwrap();
+        let mut expected = value(5, 8);
+        for place in [0, 1, 3] {
+            longer(place, &mut expected);
+        }
+        assert_eq!(session.read(&1).unwrap(), Some(expected));
+        session.delete_batch(&[1, 1]).unwrap();
+        let inserted = session.insert_if_absent_batch(&[(1, value(7, 8)), (1, value(8, 8))]).unwrap();
+        assert_eq!(inserted, [true, false]);
+        assert_eq!(session.read(&1).unwrap(), Some(value(7, 8)));
+    }
+    assert_eq!(session.serial_num(), 3 * (1 + 5 + 4 + 2 + 1));
+}
+
+/// What a batch did before its error stays done; a closed store refuses all of it.
+#[test]
+fn batch_ends_at_its_first_error() {
+    let store = in_memory::<u64, Vec<u8>>();
+    let mut session = store.start_session().unwrap();
+    let value = |key| vec![0_u8; if key == 40 { 40 << 20 } else { 1 }];
+    let pairs: Vec<(u64, Vec<u8>)> = (0..50).map(|key| (key, value(key))).collect();
+    let keys: Vec<u64> = (0..50).collect();
+    assert_eq!(session.upsert_batch(&pairs).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let present = session.read_batch(&keys).unwrap();
+    assert!(present.iter().zip(0..).all(|(value, key)| value.is_some() == (key < 40)));
+    assert_eq!(session.serial_num(), 40);
+    store.close().unwrap();
+    let refusals = [
+        session.read_batch(&keys).map(drop),
+        session.read(&1).map(drop),
+        session.upsert_batch(&pairs[..3]),
+        session.rmw_batch(&keys, |_, _| true).map(drop),
+        session.delete_batch(&keys),
+    ];
+    assert!(refusals.iter().all(|refusal| refusal.as_ref().unwrap_err().kind() == ErrorKind::Closed));
+}

@@ -11,10 +11,10 @@ pub mod hand_over;
 pub mod hash;
 pub mod hlog;
 pub mod index;
+pub mod prefetch;
 pub mod record;
 
 mod mutation;
-mod prefetch;
 
 pub use address::Address;
 pub use error::{Error, ErrorKind, Result};

@@ -4,15 +4,20 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use oxifaster::device::Words;
+
 /// Independent random cache-line loads per second on one core, over `bytes` of memory with huge pages advised.
 pub fn random_lines(bytes: usize, loads: usize) -> f64 {
-    let words = oxifaster::device::Words::zeroed(bytes / 8).expect("memory");
-    for line in words.chunks(8) {
-        line[0].store(1, Ordering::Relaxed);
-    }
+    static MEMORY: OnceLock<Words> = OnceLock::new();
+    let words = MEMORY.get_or_init(|| {
+        let words = Words::zeroed(bytes / 8).expect("memory");
+        words.chunks(8).for_each(|line| line[0].store(1, Ordering::Relaxed));
+        words
+    });
     let lines = (words.len() / 8) as u64;
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut sum = 0_u64;

@@ -7,6 +7,8 @@ use oxifaster::device::NullDisk;
 use oxifaster::store::{FasterKv, FasterKvConfig, Session};
 use papaya::HashMap;
 
+use crate::memory::Work;
+
 /// A thread's handle on an engine.
 pub trait Handle {
     fn read(&mut self, key: u64) -> Option<u64>;
@@ -33,7 +35,8 @@ pub trait Handle {
 /// An engine that threads get handles of.
 pub trait Engine: Sync {
     fn name(&self) -> &'static str;
-    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_>;
+    /// Runs `work` on a handle of its own.
+    fn run(&self, work: &Work<'_>);
 }
 
 pub struct Oxifaster(Arc<FasterKv<u64, u64, NullDisk>>);
@@ -93,8 +96,8 @@ impl Engine for Oxifaster {
         "oxifaster"
     }
 
-    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_> {
-        Box::new(|body| body(&mut self.0.start_session().expect("session")))
+    fn run(&self, work: &Work<'_>) {
+        work.on(&mut self.0.start_session().expect("session"));
     }
 }
 
@@ -131,8 +134,8 @@ impl Engine for Papaya {
         "papaya"
     }
 
-    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_> {
-        Box::new(|body| body(&mut PapayaHandle(&self.0)))
+    fn run(&self, work: &Work<'_>) {
+        work.on(&mut PapayaHandle(&self.0));
     }
 }
 
@@ -168,7 +171,7 @@ impl Engine for Dashmap {
         "dashmap"
     }
 
-    fn handle(&self) -> Box<dyn FnOnce(&mut dyn FnMut(&mut dyn Handle)) + '_> {
-        Box::new(|body| body(&mut DashmapHandle(&self.0)))
+    fn run(&self, work: &Work<'_>) {
+        work.on(&mut DashmapHandle(&self.0));
     }
 }

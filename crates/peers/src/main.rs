@@ -8,6 +8,7 @@ mod bounds;
 mod cold;
 mod engines;
 mod memory;
+mod probe;
 
 use clap::{Parser, Subcommand};
 

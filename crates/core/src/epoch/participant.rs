@@ -74,6 +74,15 @@ impl EpochGuard<'_> {
     pub fn renew(&mut self) {
         self.participant.protect();
     }
+
+    /// Leaves, runs `action`, which may enter by itself and wait, and enters again. Nothing that was loaded before may be used
+    /// afterwards.
+    pub fn outside<T>(&mut self, action: impl FnOnce(&mut Participant) -> T) -> T {
+        self.participant.leave();
+        let result = action(self.participant);
+        self.participant.protect();
+        result
+    }
 }
 
 impl Drop for EpochGuard<'_> {

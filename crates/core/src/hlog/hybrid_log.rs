@@ -141,7 +141,7 @@ impl HybridLog {
         let metadata = &durable.metadata;
         let layout = metadata.layout();
         let frames = config.memory_bytes / layout.page_bytes();
-        let words = usize::try_from(frames * layout.page_words()).unwrap_or(usize::MAX);
+        let words = usize::try_from(PageRing::memory_words(layout, frames)).unwrap_or(usize::MAX);
         let memory = Arc::new(Words::zeroed(words)?);
         let identity = BlockIdentity::new(metadata.store_id, metadata.incarnations.clone());
         let ring = PageRing::new(layout, memory, epoch, metadata.begin, head, metadata.consistent_tail);

@@ -5,7 +5,8 @@
 //! | file | part |
 //! |---|---|
 //! | `page_layout` | page arithmetic |
-//! | `page_ring` | frames, address line, allocation, shifts: the concurrent heart |
+//! | `frames` | from an address to its words |
+//! | `page_ring` | address line, allocation, shifts: the concurrent heart |
 //! | `hybrid_log` | the whole: ring, device, waiting for room |
 //! | `maintenance` | the background thread: write, evict, zero |
 //! | `flush` | consistent points, close, time lines |
@@ -19,6 +20,7 @@ pub mod checksum;
 mod checksum_cache;
 mod configuration;
 mod flush;
+mod frames;
 mod hybrid_log;
 mod maintenance;
 pub mod metadata;
@@ -30,6 +32,7 @@ mod page_ring;
 mod read_back;
 
 pub use configuration::{FRAMES_MIN, HybridLogConfig};
+pub use frames::LEAD_WORDS;
 pub use hybrid_log::{HybridLog, LogIo, LogState, NeedsRoom, backoff};
 pub use metadata::OwnerFacts;
 pub use open::OpenedLog;

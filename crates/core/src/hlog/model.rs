@@ -60,7 +60,7 @@ const RECORD: u64 = 2;
 
 /// A ring whose log goes on at word `offset` of page `page`; `head_page` is its oldest page in memory.
 fn ring(layout: PageLayout, frames: u64, head_page: u64, page: u64, offset: u64) -> Arc<PageRing> {
-    let memory = Words::zeroed(usize::try_from(frames * layout.page_words()).unwrap()).unwrap();
+    let memory = Words::zeroed(usize::try_from(PageRing::memory_words(layout, frames)).unwrap()).unwrap();
     let head = layout.start_of(head_page);
     let tail = layout.start_of(page).plus(offset);
     let epoch = LightEpoch::with_fences(FenceForm::Symmetric);

@@ -26,9 +26,10 @@
 //! 3. Hence words below `safe_read_only` never change, and frames of pages below `safe_head` are referenced by nobody.
 //! 4. Page `p` is opened only if `p < ready_pages`: its frame's former page is below `safe_head`, durable, and the frame
 //!    was zeroed. `ready_pages` is stored with Release after the zeroing; the page turn loads it with Acquire.
-//! 5. `frame_start` of a page is stored before the tail moves onto the page (Release); whoever holds an address in that
+//! 5. The frame of a page is assigned before the tail moves onto the page (Release); whoever holds an address in that
 //!    page got it, directly or through the index, from somebody who saw the tail there.
-//! 6. Space behind the last record of a page, and between a flushed tail and its block's end, stays zero: "no record".
+//! 6. `head` is above every address that is no record's (0 and 1): one comparison tells a record in memory.
+//! 7. Space behind the last record of a page, and between a flushed tail and its block's end, stays zero: "no record".
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use oxifaster_device::sync::Mutex;
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_device::sync::canary;
 
+use super::frames::{Frames, LEAD_WORDS};
 use super::page_layout::PageLayout;
 use crate::address::Address;
 use crate::epoch::{Epoch, EpochGuard, LightEpoch};
@@ -90,10 +92,7 @@ struct Background {
 #[derive(Debug)]
 pub struct PageRing {
     layout: PageLayout,
-    memory: Arc<Words>,
-    frames: u64,
-    /// Word offset of the frame of a page, at `page mod length` (a power of two, at least `frames`).
-    frame_start: Box<[AtomicU64]>,
+    frames: Frames,
     epoch: LightEpoch,
     tail: CachePadded<AtomicU64>,
     line: CachePadded<ReadMostly>,
@@ -113,16 +112,15 @@ impl PageRing {
         head: Address,
         tail: Address,
     ) -> Self {
-        let frames = memory.len() as u64 / layout.page_words();
-        assert!(frames >= 2, "a page ring needs at least two frames");
+        let frames = Frames::new(layout, memory);
         let tail_page = layout.page_of(tail);
         let safe_head_page = layout.page_of(head);
-        let slots = frames.next_power_of_two();
-        let ring = Self {
+        let head = head.max(Address::NULL.plus(layout.first_word()));
+        let ready_pages = safe_head_page + frames.count();
+        (safe_head_page..=tail_page).for_each(|page| frames.assign(page));
+        Self {
             layout,
-            memory,
             frames,
-            frame_start: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             epoch,
             tail: CachePadded::new(AtomicU64::new(
                 (tail_page << layout.tail_offset_bits()) | layout.offset_of(tail).max(layout.first_word()),
@@ -136,15 +134,16 @@ impl PageRing {
             background: CachePadded::new(Background {
                 flushed_until: AtomicU64::new(tail.words()),
                 safe_head: AtomicU64::new(head.words()),
-                ready_pages: AtomicU64::new(safe_head_page + frames),
+                ready_pages: AtomicU64::new(ready_pages),
             }),
             turning: Mutex::new(()),
             shifts: Mutex::new(VecDeque::new()),
-        };
-        for page in safe_head_page..=tail_page {
-            ring.assign_frame(page);
         }
-        ring
+    }
+
+    /// Words of memory that a ring of so many frames needs.
+    pub(crate) fn memory_words(layout: PageLayout, frames: u64) -> u64 {
+        Frames::memory_words(layout, frames)
     }
 
     /// Page geometry.
@@ -156,7 +155,7 @@ impl PageRing {
     /// Number of frames.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.frames
+        self.frames.count()
     }
 
     /// The epochs that protect this memory.
@@ -166,7 +165,7 @@ impl PageRing {
     }
 
     pub(crate) fn memory(&self) -> &Arc<Words> {
-        &self.memory
+        self.frames.memory()
     }
 
     /// First address that still exists.
@@ -231,56 +230,36 @@ impl PageRing {
         (page << self.layout.tail_offset_bits()) | offset
     }
 
-    #[inline(always)]
-    fn slot_of(&self, page: u64) -> usize {
-        // Truncation keeps the low bits, and only those count.
-        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's length")]
-        let slot = page as usize & (self.frame_start.len() - 1);
-        slot
-    }
-
-    fn assign_frame(&self, page: u64) {
-        let start = page % self.frames * self.layout.page_words();
-        if let Some(slot) = self.frame_start.get(self.slot_of(page)) {
-            slot.store(start, Ordering::Relaxed);
-        }
-    }
-
     /// The words of a page's frame, as a range of the memory.
     pub(crate) fn frame_range(&self, page: u64) -> std::ops::Range<usize> {
-        let start = usize::try_from(page % self.frames * self.layout.page_words()).unwrap_or(usize::MAX);
-        start..start.saturating_add(usize::try_from(self.layout.page_words()).unwrap_or(usize::MAX))
+        self.frames.range(page)
     }
 
     /// The words from `address` to the end of its page, which must be in memory: `address >= head` as loaded under
-    /// this very guard.
-    ///
-    /// # Panics
-    /// When the address was made up: it points outside of the frames.
+    /// this very guard. Any other address finds words that mean nothing.
     #[inline(always)]
     #[must_use]
     pub fn words<'g>(&'g self, _guard: &'g EpochGuard<'_>, address: Address) -> &'g [AtomicU64] {
-        self.words_unguarded(address)
+        self.frames.words(address)
     }
 
+    /// The first [`LEAD_WORDS`] words at `address`, as [`words`](Self::words) without their number: behind the end of the
+    /// page they mean nothing.
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::indexing_slicing,
-        reason = "word offsets fit memory that is mapped; the slot is masked, and a made-up address may panic"
-    )]
-    pub(crate) fn words_unguarded(&self, address: Address) -> &[AtomicU64] {
-        let frame = self.frame_start[self.slot_of(self.layout.page_of(address))].load(Ordering::Relaxed);
-        let start = frame + self.layout.offset_of(address);
-        &self.memory[start as usize..(frame + self.layout.page_words()) as usize]
+    #[must_use]
+    pub fn lead<'g>(&'g self, _guard: &'g EpochGuard<'_>, address: Address) -> &'g [AtomicU64; LEAD_WORDS] {
+        self.frames.lead(address)
     }
 
-    /// Starts to bring the first words at `address` into the cache.
-    #[inline]
-    pub fn prefetch(&self, guard: &EpochGuard<'_>, address: Address) {
-        if let Some(word) = self.words(guard, address).first() {
-            crate::prefetch::prefetch(word);
-        }
+    #[cfg(all(loom, test))]
+    pub(crate) fn words_unguarded(&self, address: Address) -> &[AtomicU64] {
+        self.frames.words(address)
+    }
+
+    /// Starts to bring the first `words` words at `address`, at most [`LEAD_WORDS`], into the cache. Any address will do.
+    #[inline(always)]
+    pub fn prefetch(&self, address: Address, words: usize) {
+        self.frames.prefetch(address, words);
     }
 
     /// Takes `size_words` at the tail. The words are zero, and they are the caller's until it publishes their address;
@@ -324,7 +303,7 @@ impl PageRing {
         if next + spare >= ready && !careless {
             return PageTurn::NoFrame(next);
         }
-        self.assign_frame(next);
+        self.frames.assign(next);
         let target = self.join_tail(next, self.layout.first_word());
         // Concurrent reservations can only overshoot further; Release publishes the frame's start (rule 5).
         let order = order_unless(Mutation::RingTurnRelaxed, Ordering::AcqRel);
@@ -409,7 +388,7 @@ impl PageRing {
         let (from, until) = (self.layout.page_of(self.safe_head()), self.layout.page_of(head));
         self.background.safe_head.store(head.words(), Ordering::Release);
         for page in from..until {
-            let announce = |order| self.background.ready_pages.store(page + 1 + self.frames, order);
+            let announce = |order| self.background.ready_pages.store(page + 1 + self.frames.count(), order);
             if planted(Mutation::RingReadyBeforeZeroes) {
                 announce(Ordering::Release);
             }
@@ -420,7 +399,7 @@ impl PageRing {
     }
 
     fn zero_frame(&self, page: u64) {
-        if let Some(frame) = self.memory.get(self.frame_range(page)) {
+        if let Some(frame) = self.memory().get(self.frame_range(page)) {
             for word in frame {
                 word.store(0, Ordering::Relaxed);
             }

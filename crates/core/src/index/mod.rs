@@ -59,6 +59,7 @@ mod buckets;
 mod chain;
 mod entry;
 pub mod growth;
+mod matching;
 #[cfg(all(loom, test))]
 mod model;
 mod slot;

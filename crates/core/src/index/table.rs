@@ -1,11 +1,13 @@
 #![expect(unsafe_code, reason = "the bucket of a hash is found without a bounds check")]
 //! The hash index as operations use it.
 //!
-//! Callers: `store`, `f2`. The common case, an entry in the first bucket, is inlined into the caller: one masked index, then
-//! load, compare and branch per entry. Everything else is a call into `chain`.
+//! Callers: `store`, `f2`. [`HashIndex::candidate`] is what nearly every operation needs: a bucket, its tags compared side by
+//! side, one entry. [`HashIndex::find`] looks at one entry after the other; what is not in the first bucket is a call into
+//! `chain`.
 //!
 //! # Soundness
 //! 1. The table has `mask + 1` buckets, a power of two, for its whole life; a bucket number is masked with `mask`.
+//! 2. `place_of` answers with a place below the number of entries.
 
 use oxifaster_device::sync::atomic::Ordering;
 use oxifaster_device::{DeviceError, DeviceErrorKind};
@@ -13,6 +15,7 @@ use oxifaster_device::{DeviceError, DeviceErrorKind};
 use super::buckets::{Bucket, BucketArray, OverflowBuckets};
 use super::chain::{BudgetSpent, Chain, Refusal};
 use super::entry::{is_final_of, tag_of};
+use super::matching::place_of;
 use super::slot::IndexSlot;
 use super::statistics::{Entries, IndexStatistics};
 use crate::address::Address;
@@ -74,6 +77,20 @@ impl HashIndex {
     #[inline(always)]
     pub fn prefetch(&self, hash: KeyHash) {
         prefetch(self.bucket(hash));
+    }
+
+    /// Where the newest record of `hash` lies, most likely: null when its entry is not in the first bucket, or is not found for
+    /// any other reason; an address that was, until just now, in the entry of another hash; an address below all records.
+    /// Who finds a record of the hash at an address that this returned has found the newest one.
+    #[inline(always)]
+    #[must_use]
+    pub fn candidate(&self, hash: KeyHash) -> Address {
+        let bucket = self.bucket(hash);
+        let Some(place) = place_of(bucket, hash.tag()) else { return Address::NULL };
+        // SAFETY: obligation 2.
+        let entry = unsafe { bucket.get_unchecked(place) };
+        // Pairs with the release of compare_exchange: the record of the address may be read.
+        Address::from_low_bits(entry.load(Ordering::Acquire))
     }
 
     /// The slot of `hash`, if there is one.

@@ -391,3 +391,26 @@ fn iteration_beside_operations() {
         }
     });
 }
+
+/// A candidate is the newest address of the entry, and never one of an entry that has none, is undecided or was removed.
+#[test]
+fn candidates_follow_their_entries() {
+    let index = HashIndex::new(4, 1).unwrap();
+    let hash = |tag: u64| KeyHash(3 | tag << 48);
+    assert_eq!(index.candidate(hash(5)), Address::NULL);
+    let mut slot = index.find_or_create(hash(5));
+    assert!(index.candidate(hash(5)) <= Address::new(1), "no record yet");
+    for address in [512, 515] {
+        slot.compare_exchange(Address::new(address)).unwrap();
+        assert_eq!(index.candidate(hash(5)), Address::new(address));
+    }
+    for tag in 6..12 {
+        index.find_or_create(hash(tag)).compare_exchange(Address::new(1000 + tag)).unwrap();
+    }
+    assert_eq!(index.candidate(hash(11)), Address::new(1011), "the last entry of the bucket");
+    index.find_or_create(hash(12)).compare_exchange(Address::new(1012)).unwrap();
+    assert_eq!(index.candidate(hash(12)), Address::NULL, "in the overflow bucket");
+    assert!(index.remove(slot));
+    assert!(index.candidate(hash(5)).is_null());
+    assert_eq!(index.candidate(hash(8)), Address::new(1008));
+}

@@ -72,6 +72,13 @@ impl RecordInfo {
         self.0 & Self::TOMBSTONE != 0
     }
 
+    /// A value may change in place: nobody deleted, is replacing or has given up the record.
+    #[inline]
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        self.0 & (Self::TOMBSTONE | Self::SEALED | Self::INVALID) == 0
+    }
+
     /// The record never became reachable.
     #[inline]
     #[must_use]

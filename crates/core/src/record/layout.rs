@@ -110,6 +110,13 @@ impl RecordLayout {
         }
     }
 
+    /// Size in words of every record, if all have the same.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fixed_words(self) -> Option<usize> {
+        if self.has_extent() { None } else { Some(self.value_at(0) + self.value_words(0)) }
+    }
+
     /// Words that have to be read of any record before its size is known.
     #[must_use]
     pub fn header_words_min(self) -> u64 {

@@ -404,7 +404,7 @@ fn count<K: PersistKey, V: PersistValue>(worker: &mut Worker<K, V>, kind: Kind, 
     match kind {
         Kind::Read => {
             counters.reads.add(1);
-            counters.read_hits.add(u64::from(effective));
+            counters.read_misses.add(u64::from(!effective));
         }
         Kind::Upsert => counters.upserts.add(1),
         Kind::Rmw => counters.rmws.add(1),

@@ -6,7 +6,7 @@
 
 use oxifaster_core::Address;
 
-use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec, word_of};
+use oxifaster_core::codec::{FetchAdd, PersistKey, PersistValue, ValueCodec, word_of};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 use oxifaster_core::index::IndexSlot;
@@ -83,12 +83,35 @@ where
     F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
 {
     type Output = T;
+    const UPDATES: bool = true;
 
+    #[inline(always)]
     fn key(&self) -> Key<'_> {
         self.key
     }
 
     #[inline(always)]
+    fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<T>, Error> {
+        let Some(word) = record.load_word_value() else { return Ok(None) };
+        if !record.info().is_live() {
+            return Ok(None);
+        }
+        let (decision, result) = (self.decide)(Some(V::Codec::from_word(word)?))?;
+        let new = match decision {
+            Decision::Keep => return Ok(Some(result)),
+            Decision::Put(value) => V::Codec::to_word(&value)?,
+            Decision::PutGiven => word_of(self.given),
+            Decision::Delete => return Ok(None),
+        };
+        if canary::armed("rmw_stores_blindly") {
+            record.store_word(new);
+        } else if record.compare_exchange_word(word, new).is_err() {
+            return Ok(None);
+        }
+        context.counters.in_place.add(1);
+        Ok(Some(result))
+    }
+
     fn attempt(
         &mut self,
         core: &Core<K, V>,
@@ -136,6 +159,54 @@ where
     }
 }
 
+/// An addition to an integer: where adding to the stored word does it, one instruction without a look at the value before.
+pub(crate) struct Add<'k, V, F> {
+    delta: V,
+    otherwise: Conditional<'k, F>,
+}
+
+impl<'k, V, F> Add<'k, V, F> {
+    /// `decide` says the same for all other records.
+    pub(crate) fn new(key: Key<'k>, delta: V, decide: F) -> Self {
+        Self { delta, otherwise: Conditional::new(key, decide) }
+    }
+}
+
+impl<K, V, F> Operation<K, V> for Add<'_, V, F>
+where
+    K: PersistKey,
+    V: FetchAdd,
+    F: FnMut(Option<V>) -> Result<(Decision<V>, V), Error>,
+{
+    type Output = V;
+    const UPDATES: bool = true;
+
+    #[inline(always)]
+    fn key(&self) -> Key<'_> {
+        self.otherwise.key
+    }
+
+    #[inline(always)]
+    fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<V>, Error> {
+        match self.delta.as_word_delta() {
+            Some(delta) if V::Codec::IS_WORD && record.info().is_live() => {
+                context.counters.in_place.add(1);
+                V::Codec::from_word(record.fetch_add_word(delta)).map(Some)
+            }
+            _ => Operation::<K, V>::shortcut(&mut self.otherwise, record, context),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Step<V>, Error> {
+        self.otherwise.attempt(core, guard, context)
+    }
+}
+
 /// A validated copy of a record's value and the sequence it was copied at; `None` if writers were in the way.
 fn current_value<K: PersistKey, V: PersistValue>(
     attempt: &mut Attempt<'_, '_, K, V>,
@@ -152,7 +223,6 @@ fn current_value<K: PersistKey, V: PersistValue>(
 
 impl<F> Conditional<'_, F> {
     /// Decides about a value that nobody can change without publishing a record, and publishes the decision.
-    #[inline(never)]
     fn append_decision<K, V, T>(
         &mut self,
         attempt: &mut Attempt<'_, '_, K, V>,
@@ -183,7 +253,6 @@ impl<F> Conditional<'_, F> {
     }
 
     /// Changes a mutable word record by compare-exchange.
-    #[inline(always)]
     fn update_word<K, V, T>(
         &mut self,
         attempt: &mut Attempt<'_, '_, K, V>,

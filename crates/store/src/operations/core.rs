@@ -8,7 +8,7 @@ use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hash::HashKind;
-use oxifaster_core::hlog::{HybridLog, LogState};
+use oxifaster_core::hlog::{HybridLog, LEAD_WORDS, LogState};
 use oxifaster_core::index::{HashIndex, IndexSlot};
 use oxifaster_core::record::{RecordFlags, RecordLayout, RecordRef};
 
@@ -27,11 +27,15 @@ pub(crate) struct Core<K, V> {
     pub(crate) types: PhantomData<fn(K) -> V>,
 }
 
-/// The region borders as one attempt sees them: loaded after its guard was entered, valid until it leaves.
+/// The region borders as one operation sees them: loaded after its guard was entered, valid until it leaves.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Region {
+pub(crate) struct Borders {
     pub(crate) head: Address,
     pub(crate) read_only: Address,
+}
+
+impl Borders {
+    const CLOSED: Borders = Borders { head: Address::MAX, read_only: Address::MAX };
 }
 
 /// Where a walk along a chain ended.
@@ -50,8 +54,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     pub(crate) const LAYOUT: RecordLayout = RecordLayout::of::<K, V>();
 
     /// The borders for one attempt; refuses when the store is not open for updates.
-    #[inline(always)]
-    pub(crate) fn enter_update(&self) -> Result<Region, Error> {
+    pub(crate) fn enter_update(&self) -> Result<Borders, Error> {
         if self.log.state() != LogState::Open {
             return Err(self.log.state_error());
         }
@@ -59,8 +62,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// The borders for one attempt; refuses when the store is closed.
-    #[inline(always)]
-    pub(crate) fn enter_read(&self) -> Result<Region, Error> {
+    pub(crate) fn enter_read(&self) -> Result<Borders, Error> {
         if self.log.state() == LogState::Closed {
             return Err(self.log.state_error());
         }
@@ -68,21 +70,39 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     #[inline(always)]
-    fn region(&self) -> Region {
+    fn region(&self) -> Borders {
         // Read-only first: both only rise, and a head that is newer than the read-only address is harmless, since
         // everything below head is below read-only too.
         let read_only = self.log.ring().read_only();
-        Region { read_only, head: self.log.ring().head() }
+        Borders { read_only, head: self.log.ring().head() }
     }
 
     /// The record at an address in memory.
     #[inline(always)]
     pub(crate) fn record<'g>(&'g self, guard: &'g EpochGuard<'_>, address: Address) -> RecordRef<'g> {
-        RecordRef::new(self.log.ring().words(guard, address), Self::LAYOUT)
+        let ring = self.log.ring();
+        let words = match Self::LAYOUT.fixed_words() {
+            Some(..=LEAD_WORDS) => ring.lead(guard, address).as_slice(),
+            _ => ring.words(guard, address),
+        };
+        RecordRef::new(words, Self::LAYOUT)
+    }
+
+    /// Starts to bring what an operation needs of the record at `address` into the cache; any address will do.
+    #[inline(always)]
+    pub(crate) fn prefetch_record(&self, address: Address) {
+        self.log.ring().prefetch(address, Self::LAYOUT.fixed_words().unwrap_or(LEAD_WORDS));
+    }
+
+    /// The borders for shortcuts under the guard that was just entered; beyond all addresses when the store is not open, so
+    /// that everybody attempts and meets the error there.
+    #[inline(always)]
+    pub(crate) fn borders(&self) -> Borders {
+        if self.log.state() == LogState::Open { self.region() } else { Borders::CLOSED }
     }
 
     /// Walks a chain from `from` down to, and including, `lowest`, which is not below `head`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn locate<'g>(
         &'g self,
         guard: &'g EpochGuard<'_>,
@@ -105,7 +125,6 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// Appends a record and publishes it in place of what `slot` held at its look-up.
-    #[inline(never)]
     pub(crate) fn append(
         &self,
         guard: &EpochGuard<'_>,

@@ -1,4 +1,4 @@
-//! The blocking driver: attempt, remove the obstacle, attempt again.
+//! The blocking driver: the shortcut; else attempt, remove the obstacle, attempt again.
 
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::Participant;
@@ -6,11 +6,11 @@ use oxifaster_core::error::Error;
 use oxifaster_core::hlog::backoff;
 use oxifaster_core::record::WordBuffer;
 
-use super::{Context, Core, Obstacle, Operation, Step};
+use super::{Context, Core, Obstacle, Operation, Step, shortcut};
 use crate::pending::{ColdFound, ColdSearch, blocking};
 use crate::statistics::SessionCounters;
 
-/// Runs an operation to its end on the calling thread.
+/// Runs an operation to its end on the calling thread: by the shortcut if it can.
 ///
 /// # Errors
 /// The operation's; the device's.
@@ -20,33 +20,37 @@ pub(crate) fn drive<K, V, O>(
     participant: &mut Participant,
     scratch: &mut WordBuffer,
     counters: &SessionCounters,
-    operation: &mut O,
+    mut operation: O,
 ) -> Result<O::Output, Error>
 where
     K: PersistKey,
     V: PersistValue,
     O: Operation<K, V>,
 {
-    let first = {
+    {
         let guard = participant.enter();
-        operation.attempt(core, &guard, &mut Context { scratch, counters, cold: None })?
-    };
-    match first {
-        Step::Done(output) => Ok(output),
-        Step::Blocked(obstacle) => drive_on(core, participant, scratch, counters, operation, obstacle),
+        let candidate = core.index.candidate(operation.key().hash);
+        let mut context = Context { scratch, counters, cold: None };
+        if let Some(output) = shortcut(core, &guard, core.borders(), candidate, &mut operation, &mut context)?
+        {
+            return Ok(output);
+        }
     }
+    drive_on(core, participant, scratch, counters, operation)
 }
 
-/// The rest of [`drive`], out of line: most operations never come here.
+/// The rest of [`drive`], out of line: attempts, and between them removes what is in the way.
+///
+/// # Errors
+/// As [`drive`].
 #[cold]
 #[inline(never)]
-fn drive_on<K, V, O>(
+pub(crate) fn drive_on<K, V, O>(
     core: &Core<K, V>,
     participant: &mut Participant,
     scratch: &mut WordBuffer,
     counters: &SessionCounters,
-    operation: &mut O,
-    mut obstacle: Obstacle,
+    mut operation: O,
 ) -> Result<O::Output, Error>
 where
     K: PersistKey,
@@ -56,6 +60,14 @@ where
     let mut cold: Option<ColdFound> = None;
     let mut rounds = 0;
     loop {
+        let obstacle = {
+            let guard = participant.enter();
+            let mut context = Context { scratch, counters, cold: cold.as_ref() };
+            match operation.attempt(core, &guard, &mut context)? {
+                Step::Done(output) => return Ok(output),
+                Step::Blocked(obstacle) => obstacle,
+            }
+        };
         match obstacle {
             Obstacle::Cold(from) => {
                 if cold.is_none() {
@@ -67,12 +79,6 @@ where
                 count_reads(counters, &search);
             }
             other => remove_obstacle(core, other, &mut rounds)?,
-        }
-        let guard = participant.enter();
-        let mut context = Context { scratch, counters, cold: cold.as_ref() };
-        match operation.attempt(core, &guard, &mut context)? {
-            Step::Done(output) => return Ok(output),
-            Step::Blocked(next) => obstacle = next,
         }
     }
 }

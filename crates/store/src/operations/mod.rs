@@ -1,5 +1,7 @@
 //! The operations: what each does in each region of the log.
 //!
+//! Most operations meet the newest record of their key in memory, where they may read or change it at once: the
+//! [`shortcut`], which is inlined into its caller and has nothing else in it. All others are *attempted*, out of line.
 //! One attempt runs under one epoch guard and either completes or says which obstacle its caller must remove without a
 //! guard ([`Obstacle`]); then it is attempted again from the index on. Nothing here waits, and nothing here does I/O.
 //!
@@ -29,21 +31,23 @@ mod core;
 mod delete;
 mod drive;
 mod read;
+mod shortcut;
 mod upsert;
 
-pub(crate) use self::core::{Core, Located, NewValue, Region};
+pub(crate) use self::core::{Borders, Core, Located, NewValue};
 pub use conditional::RmwOutcome;
-pub(crate) use conditional::{Conditional, Decision};
+pub(crate) use conditional::{Add, Conditional, Decision};
 pub(crate) use delete::Delete;
-pub(crate) use drive::{count_reads, drive, remove_obstacle};
+pub(crate) use drive::{count_reads, drive, drive_on, remove_obstacle};
 pub(crate) use read::{Found, Read};
+pub(crate) use shortcut::shortcut;
 pub(crate) use upsert::Upsert;
 
 use oxifaster_core::Address;
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 use oxifaster_core::hash::KeyHash;
-use oxifaster_core::record::WordBuffer;
+use oxifaster_core::record::{RecordRef, WordBuffer};
 
 use crate::pending::ColdFound;
 use crate::statistics::SessionCounters;
@@ -94,8 +98,22 @@ pub(crate) trait Operation<K, V> {
     /// Its result.
     type Output;
 
+    /// Whether it needs mutable records.
+    const UPDATES: bool;
+
     /// The key.
     fn key(&self) -> Key<'_>;
+
+    /// The whole operation on the newest record of its key, in memory, mutable for updates. `None`: nothing happened, it
+    /// has to be attempted.
+    ///
+    /// # Errors
+    /// Keys or values that can't be encoded or decoded.
+    fn shortcut(
+        &mut self,
+        record: RecordRef<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Self::Output>, Error>;
 
     /// One attempt under a guard.
     ///

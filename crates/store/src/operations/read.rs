@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
+use oxifaster_core::record::RecordRef;
 use oxifaster_core::sync::canary;
 
 use super::{Context, Core, Key, Located, Obstacle, Operation, Step};
@@ -30,12 +31,30 @@ where
     F: FnMut(Found<'_, V>) -> Result<T, Error>,
 {
     type Output = Option<T>;
+    const UPDATES: bool = false;
 
+    #[inline(always)]
     fn key(&self) -> Key<'_> {
         self.key
     }
 
     #[inline(always)]
+    fn shortcut(
+        &mut self,
+        record: RecordRef<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Option<T>>, Error> {
+        if record.info().is_tombstone() {
+            return Ok(Some(None));
+        }
+        let found = match record.load_word_value() {
+            Some(word) => Found::Word(word, PhantomData),
+            None if record.read_value(context.scratch).is_some() => Found::Bytes(context.scratch.bytes()),
+            None => return Ok(None),
+        };
+        Ok(Some(Some((self.sink)(found)?)))
+    }
+
     fn attempt(
         &mut self,
         core: &Core<K, V>,
@@ -46,18 +65,10 @@ where
         let Some(slot) = core.index.find(self.key.hash) else { return Ok(Step::Done(None)) };
         match core.locate(guard, self.key, slot.address(), region.head) {
             Located::Absent => Ok(Step::Done(None)),
-            Located::Memory(_, record) => {
-                if record.info().is_tombstone() {
-                    return Ok(Step::Done(None));
-                }
-                if let Some(word) = record.load_word_value() {
-                    return Ok(Step::Done(Some((self.sink)(Found::Word(word, PhantomData))?)));
-                }
-                match record.read_value(context.scratch) {
-                    Some(_) => Ok(Step::Done(Some((self.sink)(Found::Bytes(context.scratch.bytes()))?))),
-                    None => Ok(Step::Blocked(Obstacle::Contended)),
-                }
-            }
+            Located::Memory(_, record) => match Operation::<K, V>::shortcut(self, record, context)? {
+                Some(read) => Ok(Step::Done(read)),
+                None => Ok(Step::Blocked(Obstacle::Contended)),
+            },
             Located::Below(address) => match context.cold {
                 // What a search found was the newest record at the time of the walk before it: this read's moment.
                 Some(found) => match &found.record {

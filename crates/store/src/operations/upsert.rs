@@ -3,11 +3,11 @@
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
-use oxifaster_core::record::LatchError;
+use oxifaster_core::record::{LatchError, RecordRef};
 use oxifaster_core::sync::canary;
 
 use super::core::NewValue;
-use super::{Context, Core, Key, Located, Obstacle, Operation, Region, Step};
+use super::{Borders, Context, Core, Key, Located, Obstacle, Operation, Step};
 
 /// A blind write of an encoded value.
 pub(crate) struct Upsert<'k> {
@@ -17,19 +17,35 @@ pub(crate) struct Upsert<'k> {
 
 impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
     type Output = ();
+    const UPDATES: bool = true;
 
+    #[inline(always)]
     fn key(&self) -> Key<'_> {
         self.key
     }
 
     #[inline(always)]
+    fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<()>, Error> {
+        if !record.info().is_live() {
+            return Ok(None);
+        }
+        if !record.store_word_value(self.value) {
+            match record.try_latch() {
+                Ok(latched) if latched.fits(self.value.len()) => latched.write_value(self.value),
+                _ => return Ok(None),
+            }
+        }
+        context.counters.in_place.add(1);
+        Ok(Some(()))
+    }
+
     fn attempt(
         &mut self,
         core: &Core<K, V>,
         guard: &EpochGuard<'_>,
         context: &mut Context<'_>,
     ) -> Result<Step<()>, Error> {
-        let Region { head, read_only } = core.enter_update()?;
+        let Borders { head, read_only } = core.enter_update()?;
         let mut slot = core.index.find_or_create(self.key.hash);
         let lowest = if canary::armed("upsert_in_read_only") { head } else { read_only };
         if let Located::Memory(_, record) = core.locate(guard, self.key, slot.address(), lowest) {

@@ -96,7 +96,7 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
         }
         let layout = core.log.layout();
         let start = layout.start_of(page);
-        let into_frame = start >= self.in_memory_from;
+        let into_frame = page >= layout.page_of(self.in_memory_from);
         let image = core.log.load_page(queue, page, self.tail, into_frame)?;
         let until = self.tail.words().saturating_sub(start.words()).min(layout.page_words());
         let (mut records, mut tombstones, mut invalid) = (0, 0, 0);

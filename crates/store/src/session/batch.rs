@@ -1,22 +1,21 @@
 //! Batched operations: many keys in one call.
 //!
-//! A batch hashes its keys, prefetches their buckets, then their records, and only then runs the operations, so that
-//! the memory latencies of [`GROUP`] operations overlap. Operations whose records are on the device are searched
-//! together. Operations of one batch take effect in the order of their keys only where keys are equal.
+//! A batch hashes its keys, prefetches their buckets, then their records, and only then runs the operations: `groups` says
+//! how. Reads whose records are on the device are searched together. Operations of one batch take effect in the order of
+//! their keys only where keys are equal.
 
 use std::borrow::Borrow;
 
-use oxifaster_core::codec::{KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
+use oxifaster_core::codec::{FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
 use oxifaster_core::error::Error;
 use oxifaster_device::StorageDevice;
 
-use super::blocking::{Session, decode};
-use super::worker::key_of;
-use crate::operations::{Core, Key, Obstacle, Read, RmwOutcome, Step, count_reads};
+use super::blocking::{Session, add_decision, decode, insert_decision, rmw_decision};
+use crate::operations::{
+    Add, Conditional, Core, Delete, Obstacle, Read, RmwOutcome, Step, Upsert, count_reads,
+};
 use crate::pending::{ColdSearch, blocking};
 
-/// Keys whose buckets and records are prefetched together.
-const GROUP: usize = 32;
 /// Device reads of a batch in flight together.
 const DEPTH: usize = 64;
 
@@ -43,28 +42,24 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
         let mut cold: Vec<(usize, ColdSearch)> = Vec::new();
-        for group in keys.chunks(GROUP) {
-            let encoded = group.iter().map(KeyBytes::key_bytes).collect::<Result<Vec<_>, _>>()?;
-            self.prefetch(encoded.iter().map(AsRef::as_ref));
-            for encoded in &encoded {
-                let key = key_of!(self.worker.core, encoded);
-                let mut read = Read { key, sink: decode::<V> };
-                let value = match self.worker.attempt(&mut read, None)? {
-                    Step::Done(value) => value,
-                    Step::Blocked(Obstacle::Cold(from)) => {
-                        let search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
-                        cold.push((values.len(), search));
-                        None
-                    }
-                    Step::Blocked(_) => self.worker.drive(&mut read)?,
-                };
-                values.push(value);
-            }
-        }
+        self.worker.in_groups(keys, KeyBytes::key_bytes, |turn, _, key| {
+            let read = Read { key, sink: decode::<V> };
+            let value = match turn.read(read)? {
+                Step::Done(value) => value,
+                Step::Blocked(Obstacle::Cold(from)) => {
+                    let search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
+                    cold.push((values.len(), search));
+                    None
+                }
+                Step::Blocked(_) => turn.run(Read { key, sink: decode::<V> })?,
+            };
+            values.push(value);
+            Ok(())
+        })?;
         self.finish_cold(cold, &mut values)?;
-        for value in &values {
-            self.count_read(value.is_some());
-        }
+        let misses = values.iter().filter(|value| value.is_none()).count();
+        self.worker.counters().reads.add(values.len() as u64);
+        self.worker.counters().read_misses.add(misses as u64);
         Ok(values)
     }
 
@@ -111,19 +106,18 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub fn upsert_batch<KA: KeyArgument<K>, VA: ValueArgument<V>>(
         &mut self,
         pairs: &[(KA, VA)],
-    ) -> Result<(), Error>
-    where
-        for<'a> &'a KA: KeyArgument<K>,
-        for<'a> &'a VA: ValueArgument<V>,
-    {
-        for group in pairs.chunks(GROUP) {
-            let encoded = group.iter().map(|(key, _)| key.encode_key()).collect::<Result<Vec<_>, _>>()?;
-            self.prefetch(encoded.iter().map(AsRef::as_ref));
-            for (key, value) in group {
-                self.upsert(key, value)?;
-            }
-        }
-        Ok(())
+    ) -> Result<(), Error> {
+        self.worker.in_groups(
+            pairs,
+            |(key, _)| key.encode_key(),
+            |turn, (_, value), key| {
+                let value = value.encode_value()?;
+                turn.run(Upsert { key, value: value.as_ref() })?;
+                turn.counters.upserts.add(1);
+                turn.count_update();
+                Ok(())
+            },
+        )
     }
 
     /// Changes many keys by `modify`, which also gets the place of its key in `keys`.
@@ -150,19 +144,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         &mut self,
         keys: &[KA],
         mut modify: impl FnMut(usize, &mut V) -> bool,
-    ) -> Result<Vec<RmwOutcome>, Error>
-    where
-        for<'a> &'a KA: KeyArgument<K>,
-    {
+    ) -> Result<Vec<RmwOutcome>, Error> {
         let mut outcomes = Vec::with_capacity(keys.len());
-        for group in keys.chunks(GROUP) {
-            let encoded = group.iter().map(KeyArgument::encode_key).collect::<Result<Vec<_>, _>>()?;
-            self.prefetch(encoded.iter().map(AsRef::as_ref));
-            for key in group {
-                let place = outcomes.len();
-                outcomes.push(self.rmw(key, |value| modify(place, value))?);
+        self.worker.in_groups(keys, KeyArgument::encode_key, |turn, _, key| {
+            let place = outcomes.len();
+            let mut modify = |value: &mut V| modify(place, value);
+            let outcome = turn.run(Conditional::new(key, rmw_decision(&mut modify)))?;
+            turn.counters.rmws.add(1);
+            if outcome != RmwOutcome::Unchanged {
+                turn.count_update();
             }
-        }
+            outcomes.push(outcome);
+            Ok(())
+        })?;
         Ok(outcomes)
     }
 
@@ -187,31 +181,85 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     where
         K: Borrow<Q>,
     {
-        for group in keys.chunks(GROUP) {
-            let encoded = group.iter().map(KeyBytes::key_bytes).collect::<Result<Vec<_>, _>>()?;
-            self.prefetch(encoded.iter().map(AsRef::as_ref));
-            for key in group {
-                self.delete(key)?;
-            }
-        }
-        Ok(())
+        self.worker.in_groups(keys, KeyBytes::key_bytes, |turn, _, key| {
+            turn.run(Delete { key })?;
+            turn.counters.deletes.add(1);
+            turn.count_update();
+            Ok(())
+        })
     }
 
-    /// Starts to bring the buckets, then the newest records, of these keys into the cache.
-    fn prefetch<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]> + Clone) {
-        let core = &self.worker.core;
-        for key in keys.clone() {
-            core.index.prefetch(Key::of(core, key).hash);
-        }
-        let guard = self.worker.participant.enter();
-        let head = core.log.ring().head();
-        for key in keys {
-            if let Some(slot) = core.index.find(Key::of(core, key).hash)
-                && slot.address() >= head
-            {
-                core.log.ring().prefetch(&guard, slot.address());
-            }
-        }
+    /// Inserts those of many keys that are absent; for each whether it did. Of equal keys the first one inserts.
+    ///
+    /// # Errors
+    /// As [`insert_if_absent`](Self::insert_if_absent); the first error ends the batch, earlier keys are inserted.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// session.upsert(1, 10)?;
+    /// assert_eq!(session.insert_if_absent_batch(&[(1, 20), (2, 30), (2, 40)])?, [false, true, false]);
+    /// assert_eq!(session.read_batch(&[1, 2])?, [Some(10), Some(30)]);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
+    pub fn insert_if_absent_batch<KA: KeyArgument<K>, VA: ValueArgument<V>>(
+        &mut self,
+        pairs: &[(KA, VA)],
+    ) -> Result<Vec<bool>, Error> {
+        let mut inserted = Vec::with_capacity(pairs.len());
+        self.worker.in_groups(
+            pairs,
+            |(key, _)| key.encode_key(),
+            |turn, (_, value), key| {
+                let value = value.encode_value()?;
+                let took_effect = turn.run(Conditional::with_value(key, value.as_ref(), insert_decision))?;
+                turn.counters.conditional.add(1);
+                if took_effect {
+                    turn.count_update();
+                }
+                inserted.push(took_effect);
+                Ok(())
+            },
+        )?;
+        Ok(inserted)
+    }
+
+    /// Adds to many integers, wrapping around; returns the values before, in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`fetch_add`](Self::fetch_add); the first error ends the batch, earlier keys are changed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// # let mut session = store.start_session()?;
+    /// assert_eq!(session.fetch_add_batch(&[(1, 5), (2, 6), (1, 7)])?, [0, 0, 5]);
+    /// assert_eq!(session.read_batch(&[1, 2])?, [Some(12), Some(6)]);
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
+    pub fn fetch_add_batch<KA: KeyArgument<K>>(&mut self, deltas: &[(KA, V)]) -> Result<Vec<V>, Error>
+    where
+        V: FetchAdd,
+    {
+        let mut before = Vec::with_capacity(deltas.len());
+        self.worker.in_groups(
+            deltas,
+            |(key, _)| key.encode_key(),
+            |turn, (_, delta), key| {
+                before.push(turn.run(Add::new(key, *delta, add_decision(*delta)))?);
+                turn.counters.conditional.add(1);
+                turn.count_update();
+                Ok(())
+            },
+        )?;
+        Ok(before)
     }
 }
 

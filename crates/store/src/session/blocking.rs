@@ -14,7 +14,7 @@ use super::pending::PendingReads;
 use super::view::RecordView;
 use super::worker::{Worker, key_of};
 use crate::faster_kv::FasterKv;
-use crate::operations::{Conditional, Decision, Delete, Found, Read, RmwOutcome, Upsert};
+use crate::operations::{Add, Conditional, Decision, Delete, Found, Read, RmwOutcome, Upsert};
 
 /// A handle for operations on a [`FasterKv`]. It may move between threads and serves one at a time; between operations it
 /// protects nothing, so an idle session holds up nobody.
@@ -109,7 +109,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        let value = self.worker.drive(&mut Read { key, sink: decode::<V> })?;
+        let value = self.worker.drive(Read { key, sink: decode::<V> })?;
         self.count_read(value.is_some());
         Ok(value)
     }
@@ -117,7 +117,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     #[inline(always)]
     pub(super) fn count_read(&self, hit: bool) {
         self.worker.counters().reads.add(1);
-        self.worker.counters().read_hits.add(u64::from(hit));
+        if !hit {
+            self.worker.counters().read_misses.add(1);
+        }
     }
 
     /// Copies the encoded bytes of a value into `out`, replacing its content, without allocating if they fit; false, with
@@ -155,7 +157,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
             }
             Ok(())
         };
-        let hit = self.worker.drive(&mut Read { key, sink })?.is_some();
+        let hit = self.worker.drive(Read { key, sink })?.is_some();
         self.count_read(hit);
         Ok(hit)
     }
@@ -213,7 +215,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub fn upsert(&mut self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        self.worker.drive(&mut Upsert { key, value: value.as_ref() })?;
+        self.worker.drive(Upsert { key, value: value.as_ref() })?;
         self.worker.counters().upserts.add(1);
         self.worker.count_update();
         Ok(())
@@ -252,7 +254,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<RmwOutcome, Error> {
         let encoded = key.encode_key()?;
         let key = key_of!(self.worker.core, encoded);
-        let outcome = self.worker.drive(&mut Conditional::new(key, rmw_decision(&mut modify)))?;
+        let outcome = self.worker.drive(Conditional::new(key, rmw_decision(&mut modify)))?;
         self.worker.counters().rmws.add(1);
         if outcome != RmwOutcome::Unchanged {
             self.worker.count_update();
@@ -285,7 +287,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        self.worker.drive(&mut Delete { key })?;
+        self.worker.drive(Delete { key })?;
         self.worker.counters().deletes.add(1);
         self.worker.count_update();
         Ok(())
@@ -314,7 +316,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        let removed = self.worker.drive(&mut Conditional::new(key, remove_decision))?;
+        let removed = self.worker.drive(Conditional::new(key, remove_decision))?;
         self.count_conditional(removed.is_some());
         Ok(removed)
     }
@@ -350,8 +352,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<bool, Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        let inserted =
-            self.worker.drive(&mut Conditional::with_value(key, value.as_ref(), insert_decision))?;
+        let inserted = self.worker.drive(Conditional::with_value(key, value.as_ref(), insert_decision))?;
         self.count_conditional(inserted);
         Ok(inserted)
     }
@@ -383,7 +384,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let (encoded, expected, new) = (key.encode_key()?, expected.encode_value()?, new.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
         let decision = exchange_decision(expected.as_ref());
-        let exchanged = self.worker.drive(&mut Conditional::with_value(key, new.as_ref(), decision))?;
+        let exchanged = self.worker.drive(Conditional::with_value(key, new.as_ref(), decision))?;
         self.count_conditional(exchanged.is_ok());
         Ok(exchanged)
     }
@@ -405,13 +406,14 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(10));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
+    #[inline]
     pub fn fetch_add(&mut self, key: impl KeyArgument<K>, delta: V) -> Result<V, Error>
     where
         V: FetchAdd,
     {
         let encoded = key.encode_key()?;
         let key = key_of!(self.worker.core, encoded);
-        let before = self.worker.drive(&mut Conditional::new(key, add_decision(delta)))?;
+        let before = self.worker.drive(Add::new(key, delta, add_decision(delta)))?;
         self.count_conditional(true);
         Ok(before)
     }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod blocking;
+mod groups;
 mod pending;
 mod view;
 mod worker;

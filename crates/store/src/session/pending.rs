@@ -107,7 +107,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
             step => {
                 let value = match step {
                     Step::Done(value) => value,
-                    Step::Blocked(_) => self.worker.drive(&mut read)?,
+                    Step::Blocked(_) => self.worker.drive(read)?,
                 };
                 self.count_read(value.is_some());
                 return Ok(Started::Done(value));

@@ -8,7 +8,7 @@ use oxifaster_core::error::Error;
 use oxifaster_core::hlog::LogState;
 use oxifaster_core::record::WordBuffer;
 
-use crate::operations::{Context, Core, Key, Operation, Step, drive};
+use crate::operations::{Context, Core, Key, Operation, Step, drive, shortcut};
 use crate::pending::ColdFound;
 use crate::statistics::{Padded, SessionCounters};
 
@@ -21,7 +21,7 @@ pub(crate) struct Worker<K, V> {
     pub(crate) core: Arc<Core<K, V>>,
     pub(crate) participant: Participant,
     pub(crate) scratch: WordBuffer,
-    counters: Arc<Padded>,
+    pub(super) counters: Arc<Padded>,
     pub(crate) serial: u64,
 }
 
@@ -46,7 +46,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
 
     /// Runs an operation to its end on the calling thread.
     #[inline(always)]
-    pub(crate) fn drive<O: Operation<K, V>>(&mut self, operation: &mut O) -> Result<O::Output, Error> {
+    pub(crate) fn drive<O: Operation<K, V>>(&mut self, operation: O) -> Result<O::Output, Error> {
         drive(&self.core, &mut self.participant, &mut self.scratch, &self.counters.0, operation)
     }
 
@@ -58,6 +58,13 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
     ) -> Result<Step<O::Output>, Error> {
         let guard = self.participant.enter();
         let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold };
+        if cold.is_none() {
+            let candidate = self.core.index.candidate(operation.key().hash);
+            let borders = self.core.borders();
+            if let Some(output) = shortcut(&self.core, &guard, borders, candidate, operation, &mut context)? {
+                return Ok(Step::Done(output));
+            }
+        }
         operation.attempt(&self.core, &guard, &mut context)
     }
 

@@ -22,7 +22,7 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct SessionCounters {
     pub(crate) reads: Counter,
-    pub(crate) read_hits: Counter,
+    pub(crate) read_misses: Counter,
     pub(crate) upserts: Counter,
     pub(crate) rmws: Counter,
     pub(crate) deletes: Counter,
@@ -124,8 +124,10 @@ impl Statistics {
         self.operations.rmws += session.rmws.get();
         self.operations.deletes += session.deletes.get();
         self.operations.conditional += session.conditional.get();
-        self.read_hits += session.read_hits.get();
-        self.read_misses += session.reads.get().saturating_sub(session.read_hits.get());
+        // Misses first: a read that is counted in between is a hit too much, and never a negative number of hits.
+        let misses = session.read_misses.get();
+        self.read_misses += misses;
+        self.read_hits += session.reads.get().saturating_sub(misses);
         self.in_place_updates += session.in_place.get();
         self.appended_records += session.appended.get();
         self.appended_bytes += session.appended_words.get() * 8;

@@ -1,0 +1,38 @@
+//! The shortcut: what nearly every operation comes to, and nothing else.
+//!
+//! Callers: sessions, for one operation and for each of a batch. Its instructions are counted (docs/performance.md): a processor
+//! works ahead over the next operations' cache misses as far as its window of a few hundred instructions reaches.
+//!
+//! Why it is enough to look at one record: the index named its address under this guard, the record has the operation's
+//! key, so it is the newest of the key at the time of that look-up. The rest is as in an attempt.
+
+use oxifaster_core::Address;
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::epoch::EpochGuard;
+use oxifaster_core::error::Error;
+
+use super::{Borders, Context, Core, Operation};
+
+/// Tries an operation on the record at `candidate`, which the index named under this guard, as the borders were loaded.
+/// `None`: attempt it.
+///
+/// # Errors
+/// The operation's.
+#[inline(always)]
+pub(crate) fn shortcut<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
+    core: &Core<K, V>,
+    guard: &EpochGuard<'_>,
+    borders: Borders,
+    candidate: Address,
+    operation: &mut O,
+    context: &mut Context<'_>,
+) -> Result<Option<O::Output>, Error> {
+    if candidate < if O::UPDATES { borders.read_only } else { borders.head } {
+        return Ok(None);
+    }
+    let record = core.record(guard, candidate);
+    if !record.key_equals(operation.key().bytes) {
+        return Ok(None);
+    }
+    operation.shortcut(record, context)
+}

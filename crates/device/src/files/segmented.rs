@@ -55,6 +55,8 @@ struct Segment {
     /// Something was written and not synced since. The file stays open: the kernel tells a failed write-back to the
     /// open files that were there.
     unsynced: bool,
+    /// It was found at open. A process that was killed may have written to it and not synced: the first sync covers it.
+    inherited: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,8 +113,9 @@ impl SegmentedFiles {
             let message = "a segment's number is beyond every possible offset";
             DeviceError::new(DeviceErrorKind::Corrupt, message).at_path(directory.path())
         })?;
+        let inherited = |(index, _)| (index, Segment { inherited: true, ..Segment::default() });
         Ok(Self {
-            segments: Mutex::new(found.into_iter().map(|(index, _)| (index, Segment::default())).collect()),
+            segments: Mutex::new(found.into_iter().map(inherited).collect()),
             end_offset: AtomicU64::new(end_offset),
             segment_bytes,
             names,
@@ -311,12 +314,23 @@ impl Layout for SegmentedFiles {
             self.sync_meta()?;
         }
         let mut unsynced = Vec::new();
-        for segment in self.segments.lock().values_mut().filter(|segment| segment.unsynced) {
-            unsynced.extend(segment.file.clone());
+        let mut inherited = Vec::new();
+        for (index, segment) in self.segments.lock().iter_mut() {
+            if segment.unsynced {
+                unsynced.extend(segment.file.clone());
+            } else if segment.inherited {
+                inherited.push(*index);
+            }
             segment.unsynced = false;
+            segment.inherited = false;
         }
         for file in unsynced {
             file.sync()?;
+        }
+        for index in inherited {
+            if let Some(file) = self.segment(index, false)? {
+                file.sync()?;
+            }
         }
         self.directory.sync()
     }

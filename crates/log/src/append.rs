@@ -1,0 +1,163 @@
+//! Appending: reservation, copy, publication.
+
+use std::sync::Arc;
+
+use oxifaster_core::{Address, Error, ErrorKind};
+
+use crate::entry::{EntryKind, entry_words};
+use crate::faster_log::FasterLog;
+use crate::futures::AppendFuture;
+use crate::ring::Refusal;
+use crate::shared::Shared;
+use crate::writer::{addresses_used_up, memory_full};
+
+impl FasterLog {
+    /// Appends an entry, of 0 bytes or more, and returns its address. Waits while the memory is full of entries that are not
+    /// written yet. Not durable before a commit.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an entry longer than [`entry_bytes_max`](crate::FasterLogConfig::entry_bytes_max); the device's error when
+    /// there is no room and writing fails; `OutOfMemory` when a log without a device is full; `Poisoned`; `Closed`. Nothing was appended then.
+    #[inline]
+    pub fn append(&self, entry: &[u8]) -> Result<Address, Error> {
+        self.shared.append(entry)
+    }
+
+    /// [`append`](Self::append) that never waits: `None` when there is no room now.
+    ///
+    /// # Errors
+    /// As `append`.
+    pub fn try_append(&self, entry: &[u8]) -> Result<Option<Address>, Error> {
+        let words = self.shared.words_of(entry.len())?;
+        match self.shared.ring.reserve(words) {
+            Ok(at) => Ok(Some(self.shared.write_entry(at, words, entry))),
+            Err(Refusal::Full) => {
+                self.shared.refused_for_ever(words)?;
+                self.check_open()?;
+                self.shared.progress.nudge();
+                Ok(None)
+            }
+            Err(Refusal::Sealed) => self.check_open().map(|()| None),
+        }
+    }
+
+    /// [`append`](Self::append) as a future, which owns the entry.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped before it is ready has appended nothing.
+    pub fn append_async(&self, entry: impl Into<Vec<u8>>) -> AppendFuture {
+        AppendFuture::new(Arc::clone(&self.shared), entry.into())
+    }
+
+    /// Appends entries next to each other, and returns their addresses. After a crash all of them are there, or none.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); the batch as a whole takes as much room as the longest entry may.
+    pub fn append_batch<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<Vec<Address>, Error> {
+        self.shared.append_batch(entries)
+    }
+}
+
+impl Shared {
+    #[inline]
+    pub(crate) fn append(&self, entry: &[u8]) -> Result<Address, Error> {
+        let words = self.words_of(entry.len())?;
+        let at = match self.ring.reserve(words) {
+            Ok(at) => at,
+            Err(_) => self.reserve_waiting(words)?,
+        };
+        Ok(self.write_entry(at, words, entry))
+    }
+
+    pub(crate) fn append_batch<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<Vec<Address>, Error> {
+        if entries.is_empty() {
+            return self.progress.ended().map_or(Ok(Vec::new()), Err);
+        }
+        let mut words = 0;
+        for entry in entries {
+            words += self.words_of(entry.as_ref().len())?;
+        }
+        if words > entry_words(self.config.entry_bytes_max()) {
+            let message = format!(
+                "a batch of {} bytes with its headers: at most {} fit the configured memory",
+                words * 8,
+                self.config.entry_bytes_max()
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let start = match self.ring.reserve(words) {
+            Ok(start) => start,
+            Err(_) => self.reserve_waiting(words)?,
+        };
+        let seed = self.seed();
+        let mut headers = Vec::with_capacity(entries.len());
+        let mut at = start;
+        for entry in entries {
+            let entry = entry.as_ref();
+            self.ring.fill(at, entry);
+            headers.push((at, seed.header(at, EntryKind::User, entry).encode()));
+            at += entry_words(entry.len());
+        }
+        self.ring.publish_batch(&headers);
+        self.nudge_if_far(start, at);
+        Ok(headers.into_iter().map(|(at, _)| Address::from_low_bits(at)).collect())
+    }
+
+    /// Words of an entry, if it is not too long.
+    #[inline]
+    pub(crate) fn words_of(&self, bytes: usize) -> Result<u64, Error> {
+        if bytes > self.entry_bytes_max {
+            return Err(too_long(bytes, self.entry_bytes_max));
+        }
+        Ok(entry_words(bytes))
+    }
+
+    /// Fills reserved words.
+    #[inline]
+    pub(crate) fn write_entry(&self, at: u64, words: u64, entry: &[u8]) -> Address {
+        self.ring.fill(at, entry);
+        let header = self.seed().header(at, EntryKind::User, entry);
+        self.ring.publish(at, header.encode());
+        self.nudge_if_far(at, at + words);
+        Address::from_low_bits(at)
+    }
+
+    #[inline]
+    fn nudge_if_far(&self, start: u64, end: u64) {
+        if (start ^ end) >> self.nudge_shift != 0 {
+            self.progress.nudge();
+        }
+    }
+
+    /// The slow path: there is no room, or the log is closed, poisoned, or being cut.
+    #[cold]
+    fn reserve_waiting(&self, words: u64) -> Result<u64, Error> {
+        loop {
+            match self.ring.reserve(words) {
+                Ok(at) => return Ok(at),
+                Err(Refusal::Full) => self.refused_for_ever(words)?,
+                Err(Refusal::Sealed) => {}
+            }
+            self.progress.wait_for_room(|| !self.ring.is_sealed() && self.ring.has_room(words))?;
+        }
+    }
+
+    /// Whether waiting for room makes no sense.
+    pub(crate) fn refused_for_ever(&self, words: u64) -> Result<(), Error> {
+        if self.ring.tail() + words > self.address_end {
+            return Err(addresses_used_up(self.address_end));
+        }
+        if !self.persistent && !self.ring.has_room(words) {
+            return Err(memory_full());
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn too_long(bytes: usize, most: usize) -> Error {
+    let message = format!(
+        "an entry of {bytes} bytes: at most {most} fit the configured memory (half of page_size x memory_pages)"
+    );
+    Error::new(ErrorKind::InvalidInput, message)
+}

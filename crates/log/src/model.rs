@@ -1,0 +1,287 @@
+//! The production ring and the production waiting under loom: every interleaving of few threads, and the mistakes that must show.
+//!
+//! A lost wake-up leaves a thread that waits for ever; loom reports it as a deadlock.
+//!
+//! | model | proves |
+//! |---|---|
+//! | `append_against_walk` | a header that is seen is that of a complete entry (ring, rule 2) |
+//! | `batch_against_walk` | of a batch all is seen, or nothing (rule 3) |
+//! | `reuse` | words that are taken again are zero (rule 4) |
+//! | `read_against_reuse` | a reader gets what was published, or knows that it did not (rule 5) |
+//! | `commit_waiters` | a commit that is asked for happens, and whoever waits for it goes on |
+//! | `commit_future` | the same for a future |
+//! | `failed_commit` | every waiter of a failed commit is told |
+//! | `room` | an appender that waits for room gets it |
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use loom::thread;
+use oxifaster_core::sync::{Condvar, Mutex};
+use oxifaster_core::{Error, ErrorKind};
+
+use crate::facts::KnownCommit;
+use crate::mutation::{Mutation, model_with};
+use crate::progress::{CommitInfo, Placed, Progress};
+use crate::ring::LogRing;
+
+const PREEMPTIONS: usize = 3;
+
+/// Entries have two words: a header, and a payload with the same number.
+const WORDS: u64 = 2;
+const START: u64 = 8;
+
+fn ring(capacity: u64) -> Arc<LogRing> {
+    Arc::new(LogRing::new(capacity, START, 1 << 40, 0).unwrap())
+}
+
+fn append(ring: &LogRing, number: u64) -> u64 {
+    let at = loop {
+        match ring.reserve(WORDS) {
+            Ok(at) => break at,
+            Err(_) => thread::yield_now(),
+        }
+    };
+    ring.fill(at, &number.to_le_bytes());
+    ring.publish(at, number);
+    at
+}
+
+/// The header at `at`, and whether the payload behind it is complete.
+fn look(ring: &LogRing, at: u64) -> u64 {
+    let header = ring.header(at);
+    if header != 0 {
+        let mut bytes = Vec::new();
+        assert!(ring.copy_out(at..at + WORDS, &mut bytes), "model: published words are in memory");
+        let payload = u64::from_le_bytes(bytes[8..].try_into().unwrap());
+        assert_eq!(payload, header, "model: the entry is not complete");
+    }
+    header
+}
+
+#[test]
+fn model_append_against_walk() {
+    model_with(&[Mutation::PublishRelaxed], PREEMPTIONS, || {
+        let ring = ring(8);
+        let appenders: Vec<_> = [1, 2]
+            .map(|number| {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || append(&ring, number))
+            })
+            .into_iter()
+            .collect();
+        let first = look(&ring, START);
+        if first != 0 {
+            look(&ring, START + WORDS);
+        }
+        let mut places: Vec<u64> = appenders.into_iter().map(|appender| appender.join().unwrap()).collect();
+        places.sort_unstable();
+        assert_eq!(places, [START, START + WORDS], "model: reservations overlap");
+        assert_eq!(look(&ring, START) + look(&ring, START + WORDS), 3, "model: an entry is missing");
+    });
+}
+
+#[test]
+fn model_batch_against_walk() {
+    model_with(&[Mutation::BatchPublishedForwards, Mutation::PublishRelaxed], PREEMPTIONS, || {
+        let ring = ring(8);
+        let appender = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let at = ring.reserve(2 * WORDS).unwrap();
+                ring.fill(at, &1_u64.to_le_bytes());
+                ring.fill(at + WORDS, &2_u64.to_le_bytes());
+                ring.publish_batch(&[(at, 1), (at + WORDS, 2)]);
+            })
+        };
+        if look(&ring, START) != 0 {
+            assert_ne!(look(&ring, START + WORDS), 0, "model: half of a batch");
+        }
+        appender.join().unwrap();
+    });
+}
+
+#[test]
+fn model_reuse() {
+    let mistakes = [Mutation::LimitSeenRelaxed, Mutation::LimitStoredRelaxed, Mutation::ReleaseWithoutZeroes];
+    model_with(&mistakes, PREEMPTIONS, || {
+        let ring = ring(4);
+        append(&ring, 1);
+        append(&ring, 2);
+        let releaser = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || ring.release(START + WORDS))
+        };
+        let at = loop {
+            match ring.reserve(WORDS) {
+                Ok(at) => break at,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        assert_eq!(at, START + 2 * WORDS);
+        assert_eq!(ring.header(at), 0, "model: words were taken with what was in them");
+        releaser.join().unwrap();
+    });
+}
+
+#[test]
+fn model_read_against_reuse() {
+    let mistakes = [Mutation::CopyUnchecked, Mutation::CopyWithoutFence, Mutation::ReleaseUnannounced];
+    model_with(&mistakes, PREEMPTIONS, || {
+        let ring = ring(4);
+        append(&ring, 1);
+        append(&ring, 2);
+        let reader = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                if ring.copy_out(START..START + WORDS, &mut bytes) {
+                    let expected: Vec<u8> = [1_u64, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
+                    assert_eq!(bytes, expected, "model: a reader took what was released");
+                }
+            })
+        };
+        ring.release(START + WORDS);
+        append(&ring, 3);
+        reader.join().unwrap();
+    });
+}
+
+fn nothing_committed() -> KnownCommit {
+    KnownCommit { until: START, ..KnownCommit::default() }
+}
+
+fn progress() -> Arc<Progress> {
+    Arc::new(Progress::new(nothing_committed(), 1))
+}
+
+/// What writer and syncer do for one commit up to `until`.
+fn commit_once(progress: &Progress, until: u64) {
+    loop {
+        let work = progress.wait_for_work(None);
+        if work.commit {
+            break;
+        }
+    }
+    let ticket = progress.take_changes(&mut Vec::new());
+    let placed = Placed { commit: KnownCommit { until, number: 1, ..nothing_committed() }, ticket };
+    progress.placed(&placed);
+    progress.hand_over(placed);
+    if let Ok(Some((placed, count))) = progress.next_to_sync(None) {
+        progress.durable_now(placed, count);
+    }
+}
+
+fn wait(progress: &Progress, until: u64) -> Result<CommitInfo, Error> {
+    let (goal, failures) = progress.request(until, None);
+    progress.wait(goal, failures)
+}
+
+#[test]
+fn model_commit_waiters() {
+    let mistakes =
+        [Mutation::DurableWithoutNotify, Mutation::WaitsWithoutLook, Mutation::RequestWithoutNotify];
+    model_with(&mistakes, PREEMPTIONS, || {
+        let progress = progress();
+        let log = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || commit_once(&progress, START + 20))
+        };
+        let other = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || wait(&progress, START + 10))
+        };
+        let info = wait(&progress, START + 20).unwrap();
+        assert_eq!(info.until.words(), START + 20, "model: not covered");
+        assert!(other.join().unwrap().is_ok(), "model: the other waiter failed");
+        log.join().unwrap();
+    });
+}
+
+/// A task that sleeps until it is woken.
+struct Task {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock() = true;
+        self.changed.notify_one();
+    }
+}
+
+#[test]
+fn model_commit_future() {
+    let mistakes = [Mutation::WakerBehindLook, Mutation::RequestWithoutNotify];
+    model_with(&mistakes, PREEMPTIONS, || {
+        let progress = progress();
+        let log = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || commit_once(&progress, START + 20))
+        };
+        let (goal, failures) = progress.request(START + 20, None);
+        let task = Arc::new(Task { woken: Mutex::new(false), changed: Condvar::new() });
+        let waker = Waker::from(Arc::clone(&task));
+        let mut id = None;
+        let mut future = pin!(poll_fn(|context| progress.poll(goal, Some(failures), &mut id, context)));
+        let info = loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(info) => break info,
+                Poll::Pending => {
+                    let mut woken = task.woken.lock();
+                    while !*woken {
+                        woken = task.changed.wait(woken);
+                    }
+                    *woken = false;
+                }
+            }
+        };
+        assert_eq!(info.unwrap().number, 1, "model: another commit");
+        log.join().unwrap();
+    });
+}
+
+#[test]
+fn model_failed_commit() {
+    model_with(&[Mutation::FailureToldOnce, Mutation::WaitsWithoutLook], PREEMPTIONS, || {
+        let progress = progress();
+        // Both requests are made before the failure: it is theirs.
+        let first = progress.request(START + 10, None);
+        let second = progress.request(START + 20, None);
+        let other = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || progress.wait(first.0, first.1).is_err())
+        };
+        let log = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || progress.fail(Error::new(ErrorKind::Io, "no")))
+        };
+        assert!(progress.wait(second.0, second.1).is_err(), "model: a failure counts as a commit");
+        assert!(other.join().unwrap(), "model: a failure counts as a commit");
+        log.join().unwrap();
+    });
+}
+
+#[test]
+fn model_room() {
+    model_with(&[Mutation::RoomWithoutNotify], PREEMPTIONS, || {
+        let (ring, progress) = (ring(4), progress());
+        append(&ring, 1);
+        append(&ring, 2);
+        let log = {
+            let (ring, progress) = (Arc::clone(&ring), Arc::clone(&progress));
+            thread::spawn(move || {
+                ring.release(START + WORDS);
+                progress.room_made();
+            })
+        };
+        if ring.reserve(WORDS).is_err() {
+            progress.wait_for_room(|| ring.has_room(WORDS)).unwrap();
+            assert!(ring.reserve(WORDS).is_ok(), "model: there is no room");
+        }
+        log.join().unwrap();
+    });
+}

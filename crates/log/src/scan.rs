@@ -1,0 +1,230 @@
+//! Reading entries: one by address, or many in order.
+//!
+//! A scan shows what was committed when it began. Each entry is verified; below the committed address one that does not verify is an
+//! error, never an end.
+
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use oxifaster_core::{Address, Error, ErrorKind};
+
+use crate::faster_log::FasterLog;
+use crate::shared::Shared;
+use crate::walk::{Found, Step, Walk};
+use crate::window::Window;
+
+/// The content of an entry.
+pub type Bytes = Vec<u8>;
+
+/// Why a scan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScanEnd {
+    /// The end of the range was reached; the log goes on.
+    EndOfRange,
+    /// Everything that was committed when the scan began was seen.
+    EndOfLog,
+    /// The same, and opening this log had cut off so many bytes there: appended, or half written, and never committed.
+    TornTail {
+        /// Bytes that were cut off.
+        cut_off_bytes: u64,
+    },
+}
+
+impl FasterLog {
+    /// The entry at `address`, as [`append`](Self::append) returned it; committed or not. `None` below the begin, behind the tail, and
+    /// where a suffix was cut off.
+    ///
+    /// # Errors
+    /// `Corruption` when no entry verifies there: it is damaged, or `address` is not the address of one. I/O errors.
+    pub fn read_entry(&self, address: Address) -> Result<Option<Bytes>, Error> {
+        self.shared.read_entry(address.words())
+    }
+
+    /// The committed entries whose addresses lie in `range`.
+    pub fn scan(&self, range: impl RangeBounds<Address>) -> LogScan {
+        let from = match range.start_bound() {
+            Bound::Included(address) => address.words(),
+            Bound::Excluded(address) => address.words() + 1,
+            Bound::Unbounded => 0,
+        };
+        let until = match range.end_bound() {
+            Bound::Included(address) => address.words() + 1,
+            Bound::Excluded(address) => address.words(),
+            Bound::Unbounded => u64::MAX,
+        };
+        let committed = self.shared.progress.committed();
+        let torn = self.recovery_report().cut_off_bytes;
+        let end = if until < committed {
+            ScanEnd::EndOfRange
+        } else if torn > 0 && committed == self.recovered_until {
+            ScanEnd::TornTail { cut_off_bytes: torn }
+        } else {
+            ScanEnd::EndOfLog
+        };
+        let walk = self.shared.walk(from.max(self.shared.begin()), committed);
+        LogScan { log: Arc::clone(&self.shared), walk, until, end, failed: None }
+    }
+
+    /// All committed entries. Damage ends the iteration, is kept for [`finish`](ScanAll::finish), and logged if nobody asks.
+    pub fn scan_all(&self) -> ScanAll {
+        ScanAll { scan: Some(self.scan(..)) }
+    }
+}
+
+impl Shared {
+    /// A walk from `at` to `end`, which is committed.
+    pub(crate) fn walk(self: &Arc<Self>, at: u64, end: u64) -> Walk {
+        let window = Window::new(Arc::clone(&self.device), Some(Arc::clone(self)), at * 8, end * 8);
+        Walk::new(window, self.timeline(), at, end)
+    }
+
+    pub(crate) fn read_entry(self: &Arc<Self>, address: u64) -> Result<Option<Bytes>, Error> {
+        // The tail first: an entry is below it before its address is known to anybody.
+        let tail = self.ring.tail();
+        if address < self.begin() || address >= tail || self.timeline().is_cut_off(address) {
+            return Ok(None);
+        }
+        let committed = self.progress.committed();
+        let mut walk = self.walk(address, if address < committed { committed } else { tail });
+        match walk.step()? {
+            Step::Entry(found) if found.is_user() => Ok(Some(walk.payload(found).to_vec())),
+            Step::Broken if address < committed && address >= self.begin() => Err(Error::new(
+                ErrorKind::Corruption,
+                "no entry verifies here: it is damaged, or no entry begins at this address",
+            )
+            .with_address(Address::from_low_bits(address))),
+            // Somebody is still copying it, or it was truncated a moment ago.
+            Step::Entry(_) | Step::End | Step::Broken => Ok(None),
+        }
+    }
+}
+
+/// The entries of a range, in order.
+///
+/// # Examples
+/// ```
+/// use oxifaster_device::NullDisk;
+/// use oxifaster_log::{FasterLog, FasterLogConfig, ScanEnd};
+/// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+/// let first = log.append(b"one")?;
+/// log.append(b"two")?;
+/// log.commit()?;
+/// let mut scan = log.scan(first..);
+/// let (address, entry) = scan.next().expect("an entry")?;
+/// assert_eq!((address, entry.as_slice()), (first, &b"one"[..]));
+/// assert_eq!(scan.finish()?, ScanEnd::EndOfLog);
+/// # Ok::<(), oxifaster_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LogScan {
+    log: Arc<Shared>,
+    walk: Walk,
+    until: u64,
+    end: ScanEnd,
+    failed: Option<Error>,
+}
+
+impl LogScan {
+    /// The next entry without a copy of its own.
+    ///
+    /// # Errors
+    /// `Corruption` when an entry does not verify; `InvalidInput` when it was truncated under the scan; I/O errors. The scan has ended then.
+    pub fn next_entry(&mut self) -> Result<Option<(Address, &[u8])>, Error> {
+        let found = self.next_found()?;
+        Ok(found.map(|found| (Address::from_low_bits(found.address), self.walk.payload(found))))
+    }
+
+    fn next_found(&mut self) -> Result<Option<Found>, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.duplicate());
+        }
+        while self.walk.at() < self.until {
+            match self.walk.step_committed() {
+                Ok(Some(found)) if found.is_user() => return Ok(Some(found)),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    let error = self.judged(error);
+                    self.failed = Some(error.duplicate());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn judged(&self, error: Error) -> Error {
+        let at = self.walk.at();
+        if at >= self.log.begin() {
+            return error;
+        }
+        Error::new(ErrorKind::InvalidInput, "the log was truncated under a scan")
+            .with_address(Address::from_low_bits(at))
+            .with_source(error)
+    }
+
+    /// Where the scan stands: behind the entry that it returned last.
+    #[must_use]
+    pub fn position(&self) -> Address {
+        Address::from_low_bits(self.walk.at())
+    }
+
+    /// Goes to the end of the range, verifying, and says why it ended.
+    ///
+    /// # Errors
+    /// As [`next_entry`](Self::next_entry), also what ended the iteration before.
+    pub fn finish(mut self) -> Result<ScanEnd, Error> {
+        while self.next_found()?.is_some() {}
+        Ok(self.end)
+    }
+}
+
+impl Iterator for LogScan {
+    type Item = Result<(Address, Bytes), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed.is_some() {
+            return None;
+        }
+        match self.next_found() {
+            Ok(found) => {
+                let found = found?;
+                Some(Ok((Address::from_low_bits(found.address), self.walk.payload(found).to_vec())))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// All entries, as plain pairs.
+#[derive(Debug)]
+pub struct ScanAll {
+    scan: Option<LogScan>,
+}
+
+impl ScanAll {
+    /// Goes to the end, verifying, and says why it ended.
+    ///
+    /// # Errors
+    /// As [`LogScan::finish`].
+    pub fn finish(mut self) -> Result<ScanEnd, Error> {
+        self.scan.take().map_or(Ok(ScanEnd::EndOfLog), LogScan::finish)
+    }
+}
+
+impl Iterator for ScanAll {
+    type Item = (Address, Bytes);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.scan.as_mut()?.next()?.ok()
+    }
+}
+
+impl Drop for ScanAll {
+    fn drop(&mut self) {
+        if let Some(error) = self.scan.as_ref().and_then(|scan| scan.failed.as_ref()) {
+            tracing::error!(%error, "a scan of a whole log ended early, and nobody asked why");
+        }
+    }
+}

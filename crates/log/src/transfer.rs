@@ -1,0 +1,105 @@
+//! Requests of the calling thread: all submitted together, all reaped, every byte count looked at.
+//!
+//! Callers: writer, syncer, open, reads. Memory lent to a request is in use until its completion is reaped: so nothing here
+//! returns before the last one, whatever failed first.
+
+use std::sync::Arc;
+
+use oxifaster_core::sync::canary;
+use oxifaster_device::{
+    DeviceError, DeviceErrorKind, IoBuffer, IoOperation, IoQueue, IoRequest, StorageDevice, Wait,
+    with_local_queue,
+};
+
+/// Bytes of one request at most.
+pub(crate) const REQUEST_BYTES: u64 = 1 << 20;
+
+/// A request that moved fewer bytes than asked is submitted again, so many times.
+const ROUNDS_MAX: usize = 8;
+
+/// Writes all of `parts`: offset and memory.
+pub(crate) fn write_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<(), DeviceError> {
+    move_all(device, parts, IoOperation::Write)
+}
+
+/// Reads all of `parts`; what lies behind the end of the device is an error.
+pub(crate) fn read_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<(), DeviceError> {
+    move_all(device, parts, IoOperation::Read)
+}
+
+/// Makes durable what was written.
+pub(crate) fn sync(device: &dyn StorageDevice) -> Result<(), DeviceError> {
+    with_local_queue(device, |queue| {
+        queue.submit(IoRequest { tag: 0, offset: 0, operation: IoOperation::Sync })?;
+        let mut completions = Vec::with_capacity(1);
+        while completions.is_empty() {
+            queue.reap(Wait::ForOne, &mut completions)?;
+        }
+        completions.into_iter().try_for_each(|completion| completion.result.map(|_| ()))
+    })?
+}
+
+fn move_all(
+    device: &dyn StorageDevice,
+    parts: &[(u64, IoBuffer)],
+    operation: fn(IoBuffer) -> IoOperation,
+) -> Result<(), DeviceError> {
+    let mut missing: Vec<usize> = (0..parts.len()).collect();
+    let mut moved = 0;
+    for _ in 0..ROUNDS_MAX {
+        missing = with_local_queue(device, |queue| round(queue, parts, &missing, operation, &mut moved))??;
+        if missing.is_empty() {
+            return Ok(());
+        }
+    }
+    let offset = missing.first().and_then(|place| parts.get(*place)).map_or(0, |(offset, _)| *offset);
+    let message = format!("the device moves only {moved} bytes of a request, again and again");
+    Err(DeviceError::new(DeviceErrorKind::Io, message).at_offset(offset))
+}
+
+/// Submits the parts named by `wanted` and waits for all of them. Returns those that came up short.
+fn round(
+    queue: &mut dyn IoQueue,
+    parts: &[(u64, IoBuffer)],
+    wanted: &[usize],
+    operation: fn(IoBuffer) -> IoOperation,
+    moved: &mut usize,
+) -> Result<Vec<usize>, DeviceError> {
+    let mut failure = None;
+    let mut submitted = 0;
+    for place in wanted {
+        let Some((offset, buffer)) = parts.get(*place) else { continue };
+        let request = IoRequest { tag: *place as u64, offset: *offset, operation: operation(buffer.clone()) };
+        match queue.submit(request) {
+            Ok(()) => submitted += 1,
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    let mut short = Vec::new();
+    let mut completions = Vec::with_capacity(submitted);
+    while submitted > 0 {
+        queue.reap(Wait::ForOne, &mut completions)?;
+        for completion in completions.drain(..) {
+            submitted -= 1;
+            let (IoOperation::Read(buffer) | IoOperation::Write(buffer)) = &completion.operation else {
+                continue;
+            };
+            match completion.result {
+                Ok(bytes) if bytes == buffer.len_bytes() => {}
+                Ok(bytes) if canary::armed("log_ignore_short_write") => *moved = bytes,
+                Ok(bytes) => {
+                    *moved = bytes;
+                    short.extend(usize::try_from(completion.tag).ok());
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+    }
+    failure.map_or(Ok(short), Err)
+}
+
+/// The device of a log.
+pub(crate) type AnyDevice = Arc<dyn StorageDevice>;

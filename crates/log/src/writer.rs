@@ -1,0 +1,351 @@
+//! The writing thread: walks over complete entries, places commits, writes blocks, releases memory.
+//!
+//! The only writer of blocks. One round:
+//!
+//! 1. Walk: from header to header, as far as entries are complete.
+//! 2. When a commit is wanted: take the words for its record and padding at the tail; wait for the entries below, which are
+//!    copies under way; fill in the record.
+//! 3. Write whole blocks below what was walked, each once. A batch at a time; all of its requests are reaped before memory is
+//!    released or anything is handed on.
+//! 4. A commit whose blocks are all written goes to the syncer.
+//!
+//! Invariants:
+//! 1. Below `walked` everything is complete. `written <= walked`, both rise.
+//! 2. Between the reservation of a commit's words and their publication nothing fails: a hole would stop the log for ever.
+//! 3. Batches that users appended together are covered by one commit: the walk never ends inside of one (ring, rule 3).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oxifaster_core::sync::atomic::Ordering;
+use oxifaster_core::sync::{canary, clock};
+use oxifaster_core::{Error, ErrorKind};
+use oxifaster_device::{BLOCK_WORDS, IoBuffer};
+
+use crate::commit_record::CommitRecord;
+use crate::configuration::CommitPolicy;
+use crate::entry::{EntryKind, Header, Seed, entry_words};
+use crate::facts::KnownCommit;
+use crate::progress::{Change, Cut, Goal, Placed, Work};
+use crate::ring::Refusal;
+use crate::shared::{Shared, backoff};
+use crate::transfer::{REQUEST_BYTES, write_all};
+
+/// Words of a batch at most.
+const BATCH_WORDS: u64 = 8 * REQUEST_BYTES / 8;
+
+/// The thread's own state.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    log: Arc<Shared>,
+    walked: u64,
+    /// User entries below `walked`.
+    entries: u64,
+    written: u64,
+    /// The last commit that was placed.
+    last: KnownCommit,
+    last_at: Instant,
+    /// It is placed and not yet handed over.
+    pending: Option<Placed>,
+    /// Taken for the next commit.
+    changes: Vec<Change>,
+    /// The metadata say that the log is being written.
+    begun: bool,
+}
+
+impl Writer {
+    /// A writer of a log that ends at `last`.
+    pub(crate) fn new(log: Arc<Shared>, last: KnownCommit) -> Self {
+        Self {
+            walked: last.until,
+            entries: last.entries,
+            written: last.until,
+            last,
+            last_at: clock::now(),
+            pending: None,
+            changes: Vec::new(),
+            begun: false,
+            log,
+        }
+    }
+
+    /// The thread's life.
+    pub(crate) fn run(mut self) {
+        loop {
+            let work = self.log.progress.wait_for_work(self.deadline());
+            if work.stop {
+                return;
+            }
+            if let Err(error) = self.round(work) {
+                tracing::warn!(%error, "writing a log failed; the next request tries again");
+                self.log.progress.fail(error);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.log.config.commit_policy {
+            CommitPolicy::Every(interval) => Some(self.last_at + interval),
+            CommitPolicy::OnDemand | CommitPolicy::EveryBytes(_) => None,
+        }
+    }
+
+    fn round(&mut self, work: Work) -> Result<(), Error> {
+        if work.due {
+            self.last_at = clock::now();
+        }
+        self.finish_pending()?;
+        let by_policy = self.policy_wants(&work) && self.log.progress.may_place();
+        if work.commit || by_policy {
+            self.place()?;
+            self.finish_pending()?;
+        } else {
+            self.walk();
+            self.write_blocks()?;
+        }
+        if let Some(cut) = work.cut {
+            self.cut(&cut)?;
+        }
+        Ok(())
+    }
+
+    fn policy_wants(&self, work: &Work) -> bool {
+        let appended_bytes = self.log.ring.tail().saturating_sub(self.last.until) * 8;
+        match self.log.config.commit_policy {
+            CommitPolicy::OnDemand => false,
+            CommitPolicy::Every(_) => {
+                work.due && (appended_bytes > 0 || self.log.progress.has_unplaced_changes())
+            }
+            CommitPolicy::EveryBytes(bytes) => appended_bytes >= bytes,
+        }
+    }
+
+    /// Step 1. Says whether it got any further.
+    fn walk(&mut self) -> bool {
+        let from = self.walked;
+        let tail = self.log.ring.tail();
+        while self.walked < tail {
+            let Some(header) = Header::decode(self.log.ring.header(self.walked)) else { break };
+            self.entries += u64::from(header.kind == EntryKind::User);
+            self.walked += header.words();
+        }
+        self.walked > from
+    }
+
+    /// Step 2.
+    fn place(&mut self) -> Result<(), Error> {
+        let ticket = self.log.progress.take_changes(&mut self.changes);
+        let mut next = self.last.clone();
+        next.number += 1;
+        for change in &self.changes {
+            match change {
+                Change::Cookie(cookie) => next.cookie.clone_from(cookie),
+                Change::Position(name, Some(address)) => drop(next.positions.insert(name.clone(), *address)),
+                Change::Position(name, None) => drop(next.positions.remove(name)),
+            }
+        }
+        let (previous, earlier) = self.last.links.of_next(next.number);
+        let durable = self.log.progress.committed();
+        let mut record = CommitRecord {
+            number: next.number,
+            entries: 0,
+            durable,
+            previous,
+            earlier,
+            cookie: next.cookie.clone(),
+            positions: next.positions.clone(),
+        };
+        let payload_bytes = record.encode().len();
+        let place = self.reserve(entry_words(payload_bytes))?;
+
+        // Nothing fails from here on (invariant 2).
+        self.changes.clear();
+        let mut rounds = 0;
+        while self.walked < place.start && !canary::armed("log_commit_over_open_append") {
+            if !self.walk() {
+                backoff(&mut rounds);
+            }
+        }
+        record.entries = self.entries;
+        next.entries = self.entries;
+        next.until = place.end;
+        next.links.push(next.number, place.start);
+        let seed = self.log.seed();
+        let end_of_record = self.put(seed, place.start, EntryKind::Commit, &record.encode());
+        if end_of_record < place.end {
+            let zeros = usize::try_from((place.end - end_of_record - 1) * 8).unwrap_or(0);
+            self.put(seed, end_of_record, EntryKind::Padding, &vec![0; zeros]);
+        }
+        self.walked = place.end;
+        self.last = next.clone();
+        self.last_at = clock::now();
+        let placed = Placed { commit: next, ticket };
+        self.log.progress.placed(&placed);
+        self.pending = Some(placed);
+        Ok(())
+    }
+
+    /// Words at the tail for a commit; makes room first if it must.
+    fn reserve(&mut self, words: u64) -> Result<std::ops::Range<u64>, Error> {
+        let mut rounds = 0;
+        loop {
+            match self.log.ring.reserve_aligned(words, self.log.alignment()) {
+                Ok(place) => return Ok(place),
+                Err(Refusal::Sealed | Refusal::Full) if !self.log.persistent => {
+                    return Err(memory_full());
+                }
+                Err(Refusal::Sealed | Refusal::Full) => {
+                    let tail = self.log.ring.tail();
+                    if tail + words + self.log.alignment() > self.log.address_end {
+                        return Err(addresses_used_up(self.log.address_end));
+                    }
+                    let walked = self.walk();
+                    let before = self.log.ring.limit();
+                    self.write_blocks()?;
+                    if !walked && before == self.log.ring.limit() {
+                        backoff(&mut rounds);
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(&self, seed: Seed, at: u64, kind: EntryKind, payload: &[u8]) -> u64 {
+        let header = seed.header(at, kind, payload);
+        self.log.ring.fill(at, payload);
+        self.log.ring.publish(at, header.encode());
+        at + header.words()
+    }
+
+    /// Steps 3 and 4 for the commit that was placed.
+    fn finish_pending(&mut self) -> Result<(), Error> {
+        let Some(until) = self.pending.as_ref().map(|placed| placed.commit.until) else { return Ok(()) };
+        self.write_until(until)?;
+        if let Some(placed) = self.pending.take() {
+            if self.log.persistent {
+                self.log.progress.hand_over(placed);
+            } else {
+                self.log.progress.durable_now(placed, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Step 3 for whole blocks that are complete.
+    fn write_blocks(&mut self) -> Result<(), Error> {
+        let block = BLOCK_WORDS as u64;
+        let end = if self.log.persistent { self.walked / block * block } else { self.walked };
+        self.write_until(end)
+    }
+
+    fn write_until(&mut self, end: u64) -> Result<(), Error> {
+        if !self.log.persistent {
+            self.written = self.written.max(end);
+            return Ok(());
+        }
+        if self.written < end {
+            self.begin_writing()?;
+        }
+        while self.written < end {
+            let batch_end = end.min(self.written + BATCH_WORDS);
+            let outcome = write_all(self.log.device.as_ref(), &self.requests(batch_end)?);
+            match outcome {
+                Err(error) if canary::armed("log_ignore_write_error") => drop(error),
+                outcome => outcome.map_err(|error| self.log.judged(error))?,
+            }
+            self.written = batch_end;
+            self.release();
+        }
+        self.log.progress.room_made();
+        Ok(())
+    }
+
+    /// The blocks from `written` to `end` as requests on the ring's memory.
+    fn requests(&self, end: u64) -> Result<Vec<(u64, IoBuffer)>, Error> {
+        let mut requests = Vec::new();
+        let mut start = self.written;
+        while start < end {
+            let piece_end = end.min(self.log.ring.end_of_piece(start)).min(start + REQUEST_BYTES / 8);
+            let (memory, words) = self.log.ring.memory_of(start..piece_end);
+            requests.push((start * 8, IoBuffer::new(memory, words)?));
+            start = piece_end;
+        }
+        Ok(requests)
+    }
+
+    /// Keeps half of the memory free, and what is written readable in the other half.
+    fn release(&self) {
+        let capacity = self.log.ring.capacity();
+        let free = capacity / 2 + 2 * BLOCK_WORDS as u64;
+        let wanted = (self.log.ring.tail() + free).saturating_sub(capacity);
+        let until = if canary::armed("log_release_unwritten") { wanted } else { wanted.min(self.written) };
+        self.log.ring.release(until);
+    }
+
+    /// Before the first block since the log was opened: it does not end cleanly any more, and what lies behind its end belongs to a
+    /// time line that is over.
+    fn begin_writing(&mut self) -> Result<(), Error> {
+        if self.begun {
+            return Ok(());
+        }
+        let timeline = self.log.timeline();
+        self.log.publish(2, |facts| {
+            facts.clean = false;
+            if !canary::armed("log_keep_incarnation") {
+                facts.timeline = timeline.as_ref().clone();
+            }
+        })?;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Drops everything from `cut.from` on, durably; the ring is sealed. The log goes on at the end of a last commit, so that no
+    /// address and no block is used twice.
+    fn cut(&mut self, cut: &Cut) -> Result<(), Error> {
+        if self.log.ring.tail() > self.last.until {
+            self.place()?;
+            self.finish_pending()?;
+        }
+        let start = self.last.until;
+        self.log.progress.wait_until_durable(Goal { until: start, ticket: 0 })?;
+        let before = self.log.timeline();
+        let after = Arc::new(before.with_cut(cut.from, start));
+        let mut known = KnownCommit { until: start, entries: cut.entries, ..self.last.clone() };
+        known.links.cut(cut.from, cut.last_commit);
+        for position in known.positions.values_mut() {
+            *position = (*position).min(cut.from);
+        }
+        let published = self.log.publish(if self.log.persistent { 2 } else { 1 }, |facts| {
+            facts.known.clone_from(&known);
+            facts.timeline = after.as_ref().clone();
+        });
+        if let Err(error) = published {
+            // The new time line may be on the device or not: only opening it again tells.
+            self.log.poison(error.duplicate());
+            return Err(error);
+        }
+        *self.log.timeline.lock() = Arc::clone(&after);
+        if !canary::armed("log_keep_incarnation") {
+            self.log.seed.store(after.seed_at(start).0, Ordering::Relaxed);
+        }
+        self.entries = cut.entries;
+        self.last = known.clone();
+        self.log.ring.unseal();
+        self.log.progress.cut_done(known);
+        Ok(())
+    }
+}
+
+pub(crate) fn memory_full() -> Error {
+    Error::new(
+        ErrorKind::OutOfMemory,
+        "the memory of a log without a device is full: truncate it, or configure more",
+    )
+}
+
+pub(crate) fn addresses_used_up(end: u64) -> Error {
+    Error::new(ErrorKind::OutOfSpace, format!("the device holds no more than {end:#x} words of log"))
+}
+
+/// How long the syncer waits before it calls a log idle.
+pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(500);

@@ -28,6 +28,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`store`] | [`FasterKv`](store::FasterKv), its sessions, configuration, reports |
+//! | [`log`] | [`FasterLog`](log::FasterLog): a durable log with group commit |
 //! | [`device`] | where bytes live: files, memory, the contract for devices of your own |
 //! | [`codec`] | how your types become bytes |
 //! | [`error`] | the one error, whose kind says what to do |
@@ -101,6 +102,29 @@ pub mod store {
     };
 }
 
+/// FasterLog: a durable log with group commit.
+///
+/// ```
+/// use oxifaster::device::NullDisk;
+/// use oxifaster::log::{FasterLog, FasterLogConfig};
+///
+/// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+/// let address = log.append_and_commit(b"an event")?;
+/// assert_eq!(log.read_entry(address)?.as_deref(), Some(&b"an event"[..]));
+/// # Ok::<(), oxifaster::error::Error>(())
+/// ```
+pub mod log {
+    pub use oxifaster_log::{
+        AppendFuture, Bytes, COOKIE_BYTES_MAX, CheckReport, CommitFuture, CommitInfo, CommitPolicy,
+        FasterLog, FasterLogConfig, LogScan, LogTail, NAMED_POSITIONS_MAX, RecoveryReport, ScanAll, ScanEnd,
+    };
+
+    /// The same, under the name of the earlier ports.
+    pub mod faster_log {
+        pub use oxifaster_log::{FasterLog, FasterLogConfig};
+    }
+}
+
 /// Statistics of a store.
 ///
 /// ```
@@ -123,6 +147,7 @@ pub mod prelude {
     pub use crate::codec::{Bincode, Blittable, BlittableCodec, PersistKey, PersistValue};
     pub use crate::device::{FileSystemDisk, NullDisk, StorageDevice};
     pub use crate::error::{Error, ErrorKind};
+    pub use crate::log::{FasterLog, FasterLogConfig};
     pub use crate::stats::Statistics;
     pub use crate::store::{AsyncSession, FasterKv, FasterKvConfig, HashKind, RmwOutcome, Session};
 }

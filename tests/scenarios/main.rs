@@ -1,5 +1,5 @@
 #![expect(clippy::cast_possible_truncation, reason = "tests cast small numbers that they made themselves")]
-//! Scenario tests of the store: what went wrong for users of earlier implementations of this design. A test is called
+//! Scenario tests of store and log: what went wrong for users of earlier implementations of this design. A test is called
 //! what its scenario is called; `tests/tidy/scenarios.rs` has the table. One program, so that it is linked once.
 //!
 //! | part | what its tests are about |
@@ -16,11 +16,14 @@
 //! | [`files`] | closing, opening, owning, size |
 //! | [`latency`] | what operations do not wait for |
 //! | [`memory`] | a store that lives in memory alone |
+//! | [`faster_log`] | the log: commits, cuts, damage, back-pressure |
 
 #[cfg(test)]
 mod chains;
 #[cfg(test)]
 mod cold;
+#[cfg(test)]
+mod faster_log;
 #[cfg(test)]
 mod files;
 #[cfg(test)]

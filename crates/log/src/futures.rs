@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use oxifaster_core::{Address, Error};
 
-use crate::progress::{CommitInfo, Goal};
+use crate::requests::{CommitInfo, Goal};
 use crate::ring::Refusal;
 use crate::shared::Shared;
 

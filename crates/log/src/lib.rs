@@ -59,6 +59,7 @@ mod mutation;
 mod numbering;
 mod progress;
 mod recovery;
+mod requests;
 mod ring;
 mod scan;
 mod shared;
@@ -76,7 +77,8 @@ pub use commit_record::{COOKIE_BYTES_MAX, NAMED_POSITIONS_MAX};
 pub use configuration::{CommitPolicy, FasterLogConfig};
 pub use faster_log::FasterLog;
 pub use futures::{AppendFuture, CommitFuture};
-pub use progress::CommitInfo;
+
 pub use recovery::RecoveryReport;
+pub use requests::CommitInfo;
 pub use scan::{Bytes, LogScan, ScanAll, ScanEnd};
 pub use tail::LogTail;

@@ -24,7 +24,8 @@ use oxifaster_core::{Error, ErrorKind};
 
 use crate::facts::KnownCommit;
 use crate::mutation::{Mutation, model_with};
-use crate::progress::{CommitInfo, Placed, Progress};
+use crate::progress::Progress;
+use crate::requests::{CommitInfo, Placed};
 use crate::ring::LogRing;
 
 const PREEMPTIONS: usize = 3;

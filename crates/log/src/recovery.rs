@@ -63,7 +63,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
             (facts, timeline)
         }
         Some(loaded) => {
-            report.damaged_metadata_slot = loaded.damaged_other_slot;
+            report.damaged_metadata_slot = loaded.damaged_copy;
             let mut facts = LogFacts::decode(&loaded.payload)?;
             report.clean = facts.clean;
             let timeline = find_end(&device, &mut facts, &mut report)?;

@@ -8,7 +8,7 @@ use futures_core::Stream;
 use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::faster_log::FasterLog;
-use crate::progress::Goal;
+use crate::requests::Goal;
 use crate::scan::Bytes;
 use crate::shared::Shared;
 use crate::walk::Walk;

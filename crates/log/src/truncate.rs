@@ -7,7 +7,7 @@ use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::BLOCK_BYTES;
 
 use crate::faster_log::FasterLog;
-use crate::progress::Cut;
+use crate::requests::Cut;
 
 impl FasterLog {
     /// Forgets all entries below `address`, and gives their space back as far as the device can: whole segments, or blocks.

@@ -26,7 +26,7 @@ use crate::commit_record::CommitRecord;
 use crate::configuration::CommitPolicy;
 use crate::entry::{EntryKind, Header, Seed, entry_words};
 use crate::facts::KnownCommit;
-use crate::progress::{Change, Cut, Goal, Placed, Work};
+use crate::requests::{Change, Cut, Goal, Placed, Work};
 use crate::ring::Refusal;
 use crate::shared::{Shared, backoff};
 use crate::transfer::{REQUEST_BYTES, write_all};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oxifaster_core::{Address, ErrorKind};
+use oxifaster_device::device::METADATA_SLOT_BYTES;
 use oxifaster_device::fault::{CrashFates, CrashPoint, FaultDevice, FaultPlan, Trigger};
 use oxifaster_device::{BLOCK_BYTES, MetadataSlot, StorageDevice};
 use oxifaster_log::{FasterLog, FasterLogConfig, ScanEnd};
@@ -353,13 +354,15 @@ fn one_lost_metadata_slot_loses_nothing() {
     let device = closed_log(60);
     for slot in MetadataSlot::ALL {
         let image = device.reopen().snapshot_durable();
-        image.overwrite_metadata(slot, &[0xA5; 200]);
+        image.overwrite_metadata(slot, &vec![0xA5; METADATA_SLOT_BYTES]);
         let log = FasterLog::open(tiny(), image).unwrap();
         assert!(log.recovery_report().damaged_metadata_slot);
         assert_eq!(assert_prefix(&log, 60, "one slot"), 60);
     }
     let image = device.reopen().snapshot_durable();
-    MetadataSlot::ALL.iter().for_each(|slot| image.overwrite_metadata(*slot, &[0xA5; 200]));
+    MetadataSlot::ALL
+        .iter()
+        .for_each(|slot| image.overwrite_metadata(*slot, &vec![0xA5; METADATA_SLOT_BYTES]));
     assert!(FasterLog::open(tiny(), image).is_err());
 }
 

@@ -60,6 +60,61 @@ pub const ALL: &[Canary] = &[
         judge: "model --runs 1000",
     },
     Canary {
+        name: "log_acknowledge_before_sync",
+        story: "a commit of a log is acknowledged when it is written, before it is synced",
+        judge: "log-power-loss --images 400",
+    },
+    Canary {
+        name: "log_batch_published_forwards",
+        story: "the first entry of a batch becomes visible before the others are complete",
+        judge: "log-power-loss --images 3000",
+    },
+    Canary {
+        name: "log_commit_over_open_append",
+        story: "a commit covers an entry that another thread is still copying",
+        judge: "log-power-loss --images 3000",
+    },
+    Canary {
+        name: "log_cut_without_witness",
+        story: "damage below an acknowledged commit is cut off as if it were a torn tail",
+        judge: "log-damage",
+    },
+    Canary {
+        name: "log_ignore_short_write",
+        story: "a write of log blocks that moved fewer bytes than asked counts as done",
+        judge: "log-power-loss --images 400",
+    },
+    Canary {
+        name: "log_ignore_sync_error",
+        story: "a commit whose sync failed is acknowledged",
+        judge: "log-power-loss --images 1500",
+    },
+    Canary {
+        name: "log_ignore_write_error",
+        story: "log blocks whose write failed count as written",
+        judge: "log-power-loss --images 1500",
+    },
+    Canary {
+        name: "log_keep_incarnation",
+        story: "entries of an abandoned time line of a log still verify",
+        judge: "log-power-loss --images 3000",
+    },
+    Canary {
+        name: "log_release_unwritten",
+        story: "memory of the log is taken again before it is written",
+        judge: "log-power-loss --images 400",
+    },
+    Canary {
+        name: "log_skip_entry_verification",
+        story: "entries that are read are not verified",
+        judge: "log-damage",
+    },
+    Canary {
+        name: "log_trust_unsynced_commit",
+        story: "opening shows a commit that a killed process wrote and did not sync",
+        judge: "log-power-loss --images 3000",
+    },
+    Canary {
         name: "read_cold_tombstone",
         story: "a read takes a tombstone on the device for a value",
         judge: "model --runs 200",

@@ -45,7 +45,7 @@ pub use error::{DeviceError, DeviceErrorKind};
 #[cfg(not(loom))]
 pub use files::{FileOptions, FileSystemDisk, Headroom};
 pub use identity::{DeviceIdentity, DeviceWitness};
-pub use local::with_local_queue;
+pub use local::{with_local_queue, with_local_queue_of};
 pub use memory::Words;
 pub use metadata::{ContentKind, Loaded, MetadataArea};
 pub use null::NullDisk;

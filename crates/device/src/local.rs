@@ -21,6 +21,7 @@ const CACHED_MAX: usize = 8;
 
 struct Cached {
     device: DeviceWitness,
+    options: QueueOptions,
     queue: Box<dyn IoQueue>,
 }
 
@@ -50,24 +51,40 @@ pub fn with_local_queue<R>(
     device: &dyn StorageDevice,
     body: impl FnOnce(&mut dyn IoQueue) -> R,
 ) -> Result<R, DeviceError> {
-    let mut queue = match take_cached(device) {
-        Some(queue) => queue,
-        None => device.open_queue(QueueOptions::default())?,
+    with_local_queue_of(device, QueueOptions::default(), body)
+}
+
+/// [`with_local_queue`] with a queue that has at least the depth of `options`.
+///
+/// # Errors
+/// As there.
+pub fn with_local_queue_of<R>(
+    device: &dyn StorageDevice,
+    options: QueueOptions,
+    body: impl FnOnce(&mut dyn IoQueue) -> R,
+) -> Result<R, DeviceError> {
+    let mut cached = match take_cached(device) {
+        Some(cached) if cached.options.depth >= options.depth => cached,
+        // One that is too shallow goes, so that the thread has one ring for the device, not two.
+        _ => {
+            let queue = device.open_queue(options)?;
+            Cached { device: device.identity().witness(), options, queue }
+        }
     };
-    let result = body(queue.as_mut());
-    if queue.in_flight() == 0 {
-        give_back(Cached { device: device.identity().witness(), queue });
+    let result = body(cached.queue.as_mut());
+    if cached.queue.in_flight() == 0 {
+        give_back(cached);
     }
     Ok(result)
 }
 
-fn take_cached(device: &dyn StorageDevice) -> Option<Box<dyn IoQueue>> {
+fn take_cached(device: &dyn StorageDevice) -> Option<Cached> {
     let mut dead = Vec::new();
     let found = CACHE.try_with(|cache| {
         let mut cache = cache.borrow_mut();
         dead.extend(cache.extract_if(.., |cached| !cached.device.is_alive()));
         let place = cache.iter().position(|cached| cached.device.recognises(device.identity()))?;
-        Some(cache.remove(place).queue)
+        Some(cache.remove(place))
     });
     // Dropped with the cache released: a queue's drop is foreign code.
     drop(dead);

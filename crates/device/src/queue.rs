@@ -173,9 +173,9 @@ pub struct QueueOptions {
 }
 
 impl Default for QueueOptions {
-    /// 64 requests in flight.
+    /// 128 requests in flight.
     fn default() -> Self {
-        Self { depth: 64 }
+        Self { depth: 128 }
     }
 }
 

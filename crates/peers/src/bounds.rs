@@ -1,14 +1,12 @@
 //! What the machine can do: independent random cache-line loads, and plain reads of a file.
 
-use std::fs::File;
 use std::hint::black_box;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use oxifaster::device::Words;
+use oxifaster::device::{IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, StorageDevice, Wait, Words};
 
 /// Independent random cache-line loads per second on one core, over `bytes` of memory with huge pages advised.
 pub fn random_lines(bytes: usize, loads: usize) -> f64 {
@@ -31,32 +29,74 @@ pub fn random_lines(bytes: usize, loads: usize) -> f64 {
     loads as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Random 4 KiB direct reads per second of `path` by `depth` threads.
-pub fn random_reads(path: &Path, depth: usize, duration: Duration) -> std::io::Result<f64> {
-    let file = File::options().read(true).custom_flags(libc::O_DIRECT).open(path)?;
-    let blocks = file.metadata()?.len() / 4096;
-    let stop = AtomicBool::new(false);
-    let done = AtomicU64::new(0);
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        for thread in 0..depth {
-            let (file, stop, done) = (&file, &stop, &done);
-            scope.spawn(move || {
-                let mut memory = vec![0_u8; 8192];
-                let aligned = memory.as_ptr().align_offset(4096);
-                let buffer = &mut memory[aligned..aligned + 4096];
-                let mut state = thread as u64 + 1;
-                while !stop.load(Ordering::Relaxed) {
-                    state =
-                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    let block = ((u128::from(state) * u128::from(blocks)) >> 64) as u64;
-                    file.read_exact_at(buffer, block * 4096).expect("read");
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+/// What a loop of reads reached.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRate {
+    /// Reads per second.
+    pub reads: f64,
+    /// Processor time per read in microseconds, of the whole process that read.
+    pub cpu_us: f64,
+}
+
+/// Random 4 KiB direct reads of `path` with `depth` in flight as `fio` does them through `io_uring`; `None` where there is no
+/// `fio`.
+pub fn fio_reads(path: &Path, depth: usize, duration: Duration) -> Option<ReadRate> {
+    let output = std::process::Command::new("fio")
+        .args(["--name=bound", "--rw=randread", "--bs=4k", "--direct=1", "--ioengine=io_uring"])
+        .args(["--norandommap", "--time_based", "--readonly", "--output-format=json"])
+        .arg(format!("--filename={}", path.display()))
+        .arg(format!("--iodepth={depth}"))
+        .arg(format!("--runtime={}", duration.as_secs()))
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let report: serde_json::Value = serde_json::from_str(text.get(text.find('{')?..)?).ok()?;
+    let job = report.get("jobs")?.get(0)?;
+    let number = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_f64);
+    let reads = number(job.get("read")?.get("iops"))?;
+    let percent = number(job.get("usr_cpu"))? + number(job.get("sys_cpu"))?;
+    Some(ReadRate { reads, cpu_us: percent / 100.0 / reads * 1e6 })
+}
+
+/// Random 4 KiB reads of a device with `depth` in flight on one queue of this thread, unverified.
+pub fn queue_reads(
+    device: &dyn StorageDevice,
+    depth: usize,
+    duration: Duration,
+) -> Result<ReadRate, Box<dyn std::error::Error>> {
+    let base = device.geometry().reserved_bytes;
+    let blocks = (device.space_use()?.end_offset - base) / 4096;
+    let mut queue = device.open_queue(QueueOptions { depth })?;
+    let mut state = 1_u64;
+    let mut submit = |queue: &mut dyn IoQueue, buffer: IoBuffer| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let block = ((u128::from(state) * u128::from(blocks)) >> 64) as u64;
+        queue.submit(IoRequest { tag: 0, offset: base + block * 4096, operation: IoOperation::Read(buffer) })
+    };
+    let (start, cpu) = (Instant::now(), cpu_seconds()?);
+    for _ in 0..depth {
+        submit(queue.as_mut(), IoBuffer::zeroed(1)?)?;
+    }
+    let mut done = 0_u64;
+    let mut completions = Vec::new();
+    while start.elapsed() < duration {
+        queue.reap(Wait::ForOne, &mut completions)?;
+        done += completions.len() as u64;
+        for completion in completions.drain(..) {
+            assert_eq!(completion.result?, 4096);
+            let IoOperation::Read(buffer) = completion.operation else { continue };
+            submit(queue.as_mut(), buffer)?;
         }
-        std::thread::sleep(duration);
-        stop.store(true, Ordering::Relaxed);
-    });
-    Ok(done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+    }
+    let reads = done as f64 / start.elapsed().as_secs_f64();
+    let cpu_us = (cpu_seconds()? - cpu) / done as f64 * 1e6;
+    Ok(ReadRate { reads, cpu_us })
+}
+
+/// Processor time of this process so far, from the kernel's accounting in ticks of 10 ms.
+pub fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name in parentheses may hold blanks; user and system time are fields 14 and 15 of the line.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
 }

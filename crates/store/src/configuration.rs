@@ -13,6 +13,8 @@ const BUCKET_BYTES: u64 = 64;
 const TABLE_SIZE_MAX: u64 = 1 << 31;
 /// I/O buffers that the engine holds at most, in bytes.
 const IO_BUFFER_BYTES: u64 = 8 << 20;
+/// Most device reads in flight: what a ring takes.
+const READS_IN_FLIGHT_MAX: usize = 4096;
 
 /// Configuration of a [`FasterKv`](crate::FasterKv). Fields are public; build it with `..Default::default()` or `with_*`.
 ///
@@ -41,6 +43,9 @@ pub struct FasterKvConfig {
     pub overflow_buckets: Option<u64>,
     /// Threads that rebuild the index at open. `None` is the number of cores, at most 8.
     pub recovery_threads: Option<usize>,
+    /// Device reads in flight at once: of one batch, and of all pending and asynchronous reads together. 1 to 4096; the
+    /// default is 128.
+    pub reads_in_flight: usize,
 }
 
 /// Pages that a log's memory should hold at least, if pages can be made smaller for it.
@@ -57,6 +62,7 @@ impl Default for FasterKvConfig {
             hash_kind: None,
             overflow_buckets: None,
             recovery_threads: None,
+            reads_in_flight: 128,
         }
     }
 }
@@ -112,6 +118,13 @@ impl FasterKvConfig {
         self
     }
 
+    /// Sets [`reads_in_flight`](Self::reads_in_flight).
+    #[must_use]
+    pub fn with_reads_in_flight(mut self, reads: usize) -> Self {
+        self.reads_in_flight = reads;
+        self
+    }
+
     /// Sets [`mutable_fraction`](Self::mutable_fraction).
     #[must_use]
     pub fn with_mutable_fraction(mut self, fraction: f64) -> Self {
@@ -148,6 +161,12 @@ impl FasterKvConfig {
         }
         if self.recovery_threads == Some(0) {
             return refuse("recovery_threads is 0, it must be at least 1".to_owned());
+        }
+        if !(1..=READS_IN_FLIGHT_MAX).contains(&self.reads_in_flight) {
+            return refuse(format!(
+                "reads_in_flight is {}, it must be 1 to {READS_IN_FLIGHT_MAX}",
+                self.reads_in_flight
+            ));
         }
         if self.log_memory_size < FRAMES_MIN << 16 {
             return refuse(format!(
@@ -196,7 +215,8 @@ impl FasterKvConfig {
             table_bytes: self.table_size * BUCKET_BYTES,
             overflow_bytes: self.overflow_budget() * BUCKET_BYTES,
             checksum_cache_bytes: log.checksum_cache_bytes,
-            io_bytes: IO_BUFFER_BYTES,
+            // A read takes a block or two, and its page's checksums.
+            io_bytes: IO_BUFFER_BYTES.max(self.reads_in_flight as u64 * (16 << 10)),
         }
     }
 }
@@ -216,6 +236,8 @@ mod tests {
             (FasterKvConfig::new().with_mutable_fraction(1.01), "mutable_fraction is 1.01"),
             (FasterKvConfig::new().with_page_size_bits(9), "page_size_bits is 9"),
             (FasterKvConfig { recovery_threads: Some(0), ..Default::default() }, "recovery_threads is 0"),
+            (FasterKvConfig::new().with_reads_in_flight(0), "reads_in_flight is 0"),
+            (FasterKvConfig::new().with_reads_in_flight(5000), "reads_in_flight is 5000"),
         ] {
             let error = config.validate().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);

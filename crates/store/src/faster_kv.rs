@@ -316,7 +316,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         if self.core.log.state() == LogState::Closed {
             return Err(self.core.log.state_error());
         }
-        let started = Arc::new(Reactor::start(&self.core.log)?);
+        let started = Arc::new(Reactor::start(&self.core.log, self.config.reads_in_flight)?);
         *reactor = Some(Arc::clone(&started));
         Ok(started)
     }

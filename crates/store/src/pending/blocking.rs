@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use oxifaster_core::error::Error;
 use oxifaster_core::hlog::HybridLog;
-use oxifaster_device::local::with_local_queue;
-use oxifaster_device::{Completion, IoQueue, Wait};
+use oxifaster_device::local::{with_local_queue, with_local_queue_of};
+use oxifaster_device::{Completion, IoQueue, QueueOptions, Wait};
 
 use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 
@@ -37,7 +37,8 @@ pub(crate) fn run_all(
     searches: &mut [ColdSearch],
     depth: usize,
 ) -> Result<Vec<Result<ColdFound, Error>>, Error> {
-    with_local_queue(log.device().as_ref(), |queue| Batch::new(log, searches).run(queue, depth))?
+    let options = QueueOptions { depth };
+    with_local_queue_of(log.device().as_ref(), options, |queue| Batch::new(log, searches).run(queue, depth))?
 }
 
 struct Batch<'a> {

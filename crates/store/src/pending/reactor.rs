@@ -45,11 +45,13 @@ fn cannot_start(error: std::io::Error) -> Error {
 }
 
 impl Reactor {
-    /// Starts the thread for searches.
-    pub(crate) fn start(log: &Arc<HybridLog>) -> Result<Self, Error> {
+    /// Starts the thread for searches, of which `reads_in_flight` are performed at once.
+    pub(crate) fn start(log: &Arc<HybridLog>, reads_in_flight: usize) -> Result<Self, Error> {
         let searches = Arc::new(Mailbox::new());
         let (inbox, own_log) = (Arc::clone(&searches), Arc::clone(log));
-        let handle = thread::spawn("oxi-reactor", move || run(&own_log, &inbox)).map_err(cannot_start)?;
+        let options = QueueOptions { depth: reads_in_flight };
+        let handle =
+            thread::spawn("oxi-reactor", move || run(&own_log, &inbox, options)).map_err(cannot_start)?;
         Ok(Self {
             log: Arc::clone(log),
             searches,
@@ -119,8 +121,8 @@ struct Running<'a> {
     next: u64,
 }
 
-fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>) {
-    let mut queue = match log.device().open_queue(QueueOptions::default()) {
+fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: QueueOptions) {
+    let mut queue = match log.device().open_queue(options) {
         Ok(queue) => queue,
         Err(error) => {
             let error = Error::from(error);

@@ -16,8 +16,6 @@ use crate::operations::{
 };
 use crate::pending::{ColdSearch, blocking};
 
-/// Device reads of a batch in flight together.
-const DEPTH: usize = 64;
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// Reads many keys; results come in the order of the keys.
@@ -71,7 +69,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let counters = self.worker.counters();
         counters.pending.add(cold.len() as u64);
         let (places, mut searches): (Vec<_>, Vec<_>) = cold.into_iter().unzip();
-        let results = blocking::run_all(&self.worker.core.log, &mut searches, DEPTH)?;
+        let depth = self.store.config().reads_in_flight;
+        let results = blocking::run_all(&self.worker.core.log, &mut searches, depth)?;
         for search in &searches {
             count_reads(self.worker.counters(), search);
         }

@@ -104,6 +104,8 @@ pub(crate) enum Mutation {
     MailboxWaitsWithoutLook,
     /// Reply: the sender wakes nobody.
     ReplySendWithoutWake,
+    /// Reply: a sender that is dropped without a value says nothing.
+    ReplyDropWithoutAnswer,
     /// Reply: the lock is given back between the look and the store of the waker.
     ReplyWakerBehindLook,
     /// Reply: a later poll keeps the first poll's waker.

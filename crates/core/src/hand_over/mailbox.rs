@@ -14,6 +14,8 @@ use crate::mutation::{Mutation, planted};
 struct State<T> {
     jobs: Vec<T>,
     closed: bool,
+    /// The taker sleeps: nobody pays for waking nobody.
+    waited_for: bool,
 }
 
 /// Jobs for one thread.
@@ -26,22 +28,26 @@ impl<T> Mailbox<T> {
     /// An open, empty mailbox.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Mutex::new(State { jobs: Vec::new(), closed: false }), arrived: Condvar::new() }
+        Self {
+            state: Mutex::new(State { jobs: Vec::new(), closed: false, waited_for: false }),
+            arrived: Condvar::new(),
+        }
     }
 
-    /// Appends a job and wakes the taker.
+    /// Appends a job and wakes the taker if it waits.
     ///
     /// # Errors
     /// Gives the job back when the mailbox is closed.
     pub fn post(&self, job: T) -> Result<(), T> {
-        {
+        let waited_for = {
             let mut state = self.state.lock();
             if state.closed && !planted(Mutation::MailboxPostIgnoresClose) {
                 return Err(job);
             }
             state.jobs.push(job);
-        }
-        if !planted(Mutation::MailboxPostWithoutNotify) {
+            state.waited_for
+        };
+        if waited_for && !planted(Mutation::MailboxPostWithoutNotify) {
             self.arrived.notify_one();
         }
         Ok(())
@@ -57,7 +63,9 @@ impl<T> Mailbox<T> {
                 drop(state);
                 state = self.state.lock();
             }
+            state.waited_for = true;
             state = self.arrived.wait(state);
+            state.waited_for = false;
         }
         if state.jobs.is_empty() && state.closed {
             return None;

@@ -14,4 +14,4 @@ mod model;
 mod reply;
 
 pub use mailbox::Mailbox;
-pub use reply::{Reply, Sender, channel};
+pub use reply::{Abandoned, Reply, Sender, channel};

@@ -8,6 +8,7 @@
 //! | `posts_and_close` | every job is taken exactly once or given back, and the taker ends after a close |
 //! | `send_and_poll` | a future that waits gets its value |
 //! | `moved_future` | the waker of the last poll is woken, whichever task polled before |
+//! | `dropped_sender` | a future whose sender goes without a value is told so |
 //! | `dropped_future` | a value that nobody waits for any more is dropped, once |
 
 use std::future::Future;
@@ -17,7 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread;
 
-use super::{Mailbox, Reply, channel};
+use super::{Abandoned, Mailbox, Reply, channel};
 use crate::mutation::{Mutation, model_with};
 use crate::sync::{Condvar, Mutex};
 
@@ -51,7 +52,7 @@ impl Task {
 }
 
 /// Runs a future on a task of its own.
-fn block_on<T>(reply: Reply<T>) -> T {
+fn block_on<T>(reply: Reply<T>) -> Result<T, Abandoned> {
     let task = Task::new();
     let waker = Waker::from(Arc::clone(&task));
     let mut reply = pin!(reply);
@@ -112,7 +113,7 @@ fn looks_in_between() {
 fn send_and_poll() {
     let (sender, reply) = channel();
     let other = thread::spawn(move || sender.send(7));
-    assert_eq!(block_on(reply), 7, "model: another value");
+    assert_eq!(block_on(reply), Ok(7), "model: another value");
     other.join().unwrap();
 }
 
@@ -121,9 +122,16 @@ fn moved_future() {
     let other = thread::spawn(move || sender.send(7));
     let former = Waker::from(Task::new());
     match pin!(&mut reply).poll(&mut Context::from_waker(&former)) {
-        Poll::Ready(value) => assert_eq!(value, 7, "model: another value"),
-        Poll::Pending => assert_eq!(block_on(reply), 7, "model: another value"),
+        Poll::Ready(value) => assert_eq!(value, Ok(7), "model: another value"),
+        Poll::Pending => assert_eq!(block_on(reply), Ok(7), "model: another value"),
     }
+    other.join().unwrap();
+}
+
+fn dropped_sender() {
+    let (sender, reply) = channel::<u32>();
+    let other = thread::spawn(move || drop(sender));
+    assert_eq!(block_on(reply), Err(Abandoned), "model: a value out of nothing");
     other.join().unwrap();
 }
 
@@ -185,5 +193,6 @@ fn model_mailbox_post_wakes() {
 fn model_reply() {
     check(&[Mutation::ReplySendWithoutWake, Mutation::ReplyWakerBehindLook], send_and_poll);
     check(&[Mutation::ReplyKeepsFirstWaker, Mutation::ReplySendWithoutWake], moved_future);
+    check(&[Mutation::ReplyDropWithoutAnswer, Mutation::ReplySendWithoutWake], dropped_sender);
     check(&[], dropped_future);
 }

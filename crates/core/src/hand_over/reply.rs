@@ -1,8 +1,8 @@
 //! A value that one thread sends and one future waits for.
 //!
 //! The sender stores the value and takes the waker under one lock; the future looks for the value and stores its waker under
-//! the same: whichever comes second sees the other. Invariant, watched by `model`: a future that was polled last with a
-//! waker has the value, or that waker is woken behind the value.
+//! the same: whichever comes second sees the other. A sender that goes without a value says so in the same way. Invariant,
+//! watched by `model`: a future that was polled last with a waker has its answer, or that waker is woken behind it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,13 +15,21 @@ use crate::mutation::{Mutation, planted};
 
 #[derive(Debug)]
 struct Slot<T> {
-    value: Option<T>,
+    answer: Option<Result<T, Abandoned>>,
     waker: Option<Waker>,
 }
 
-/// The sending side.
+/// The sender was dropped without a value: whoever had it ended, or panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("whoever was to answer has ended without an answer")]
+pub struct Abandoned;
+
+/// The sending side. Dropping it without a value answers [`Abandoned`].
 #[derive(Debug)]
-pub struct Sender<T>(Arc<Mutex<Slot<T>>>);
+pub struct Sender<T> {
+    slot: Arc<Mutex<Slot<T>>>,
+    answered: bool,
+}
 
 /// The future.
 ///
@@ -30,19 +38,24 @@ pub struct Sender<T>(Arc<Mutex<Slot<T>>>);
 #[derive(Debug)]
 pub struct Reply<T>(Arc<Mutex<Slot<T>>>);
 
-/// A connected pair. A sender that is dropped without a value leaves its future waiting for ever: whoever holds one sends.
+/// A connected pair.
 #[must_use]
 pub fn channel<T>() -> (Sender<T>, Reply<T>) {
-    let slot = Arc::new(Mutex::new(Slot { value: None, waker: None }));
-    (Sender(Arc::clone(&slot)), Reply(slot))
+    let slot = Arc::new(Mutex::new(Slot { answer: None, waker: None }));
+    (Sender { slot: Arc::clone(&slot), answered: false }, Reply(slot))
 }
 
 impl<T> Sender<T> {
     /// Completes the future, and wakes it if it waits.
-    pub fn send(self, value: T) {
+    pub fn send(mut self, value: T) {
+        self.answer(Ok(value));
+    }
+
+    fn answer(&mut self, answer: Result<T, Abandoned>) {
+        self.answered = true;
         let waker = {
-            let mut slot = self.0.lock();
-            slot.value = Some(value);
+            let mut slot = self.slot.lock();
+            slot.answer = Some(answer);
             slot.waker.take()
         };
         if let Some(waker) = waker
@@ -53,13 +66,21 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> Future for Reply<T> {
-    type Output = T;
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if !self.answered && !planted(Mutation::ReplyDropWithoutAnswer) {
+            self.answer(Err(Abandoned));
+        }
+    }
+}
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+impl<T> Future for Reply<T> {
+    type Output = Result<T, Abandoned>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut slot = self.0.lock();
-        if let Some(value) = slot.value.take() {
-            return Poll::Ready(value);
+        if let Some(answer) = slot.answer.take() {
+            return Poll::Ready(answer);
         }
         if planted(Mutation::ReplyWakerBehindLook) {
             drop(slot);

@@ -242,26 +242,35 @@ impl HybridLog {
     /// The device's error when pages can't be written; `OutOfMemory` when the log lives in memory alone and is full;
     /// `Closed`, `Poisoned`; `Io` when nothing moved for a minute.
     pub fn make_room(&self, size_words: u64) -> Result<(), Error> {
-        loop {
-            if self.state() != LogState::Open {
-                return Err(self.state_error());
+        while let Some(page) = self.turn_page(size_words)? {
+            self.wait_for_frame(page)?;
+        }
+        Ok(())
+    }
+
+    /// [`make_room`](Self::make_room) as far as it needs no waiting; false if it does: no frame is free.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_make_room(&self, size_words: u64) -> Result<bool, Error> {
+        Ok(self.turn_page(size_words)?.is_none())
+    }
+
+    /// Turns the page; the page that has no frame yet, if that is in the way.
+    fn turn_page(&self, size_words: u64) -> Result<Option<u64>, Error> {
+        if self.state() != LogState::Open {
+            return Err(self.state_error());
+        }
+        let spare = if self.persistent { 0 } else { SPARE_FRAMES };
+        match self.ring.turn_page(size_words, spare) {
+            PageTurn::Turned => {
+                self.after_page_turn();
+                Ok(None)
             }
-            let spare = if self.persistent { 0 } else { SPARE_FRAMES };
-            match self.ring.turn_page(size_words, spare) {
-                PageTurn::Turned => {
-                    self.after_page_turn();
-                    return Ok(());
-                }
-                PageTurn::NoFrame(page) if self.persistent => self.wait_for_frame(page)?,
-                PageTurn::NoFrame(_) => {
-                    return Err(self.memory_is_full());
-                }
-                PageTurn::EndOfLog => {
-                    return Err(Error::new(
-                        ErrorKind::OutOfSpace,
-                        "the log has used all of its 48-bit addresses",
-                    ));
-                }
+            PageTurn::NoFrame(page) if self.persistent => Ok(Some(page)),
+            PageTurn::NoFrame(_) => Err(self.memory_is_full()),
+            PageTurn::EndOfLog => {
+                Err(Error::new(ErrorKind::OutOfSpace, "the log has used all of its 48-bit addresses"))
             }
         }
     }

@@ -9,7 +9,9 @@
 //! 5. Shift `head` so that the planned number of frames is free; drain; zero the frames; wake the writers.
 //!
 //! A write that fails, or stays short for several rounds, is kept and reported; it is submitted again when a flush asks
-//! or [`RETRY_AFTER`] has passed, so that a full disk heals when space returns.
+//! or a pause has passed, so that a full disk heals when space returns. Pauses double from [`RETRY_AFTER`] to
+//! [`RETRY_AFTER_MAX`] while nothing gets through, and only the first failure of a row is a warning. A queue that breaks is
+//! replaced, with all it had counted as failed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,8 +30,10 @@ use crate::address::Address;
 use crate::epoch::Epoch;
 use crate::error::{Error, ErrorKind};
 
-/// Pause before a failed write is tried again by itself.
+/// Pause before a failed write is tried again by itself, the first time.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// And after many times.
+const RETRY_AFTER_MAX: Duration = Duration::from_millis(1600);
 /// Rounds in which a short write is submitted again at once.
 const SHORT_WRITES_MAX: u32 = 8;
 /// Largest single write.
@@ -84,12 +88,16 @@ struct PageWrite {
 struct Maintenance {
     log: Arc<HybridLog>,
     queue: Box<dyn IoQueue>,
+    /// It does not give completions any more; the next try begins with another one.
+    queue_broken: bool,
     identity: Option<Arc<BlockIdentity>>,
     submitted: Address,
     writes: VecDeque<PageWrite>,
     next_tag: u64,
     evicting: Option<(Address, Epoch)>,
     failed_at: Option<Instant>,
+    /// Failures since the last write that got through.
+    failures: u32,
     completions: Vec<Completion>,
 }
 
@@ -140,7 +148,6 @@ impl HybridLog {
     }
 
     pub(crate) fn report_write_error(&self, error: Error) {
-        tracing::warn!(%error, "writing the log failed");
         if error.kind() == ErrorKind::Poisoned {
             self.poison();
         }
@@ -157,12 +164,14 @@ impl Maintenance {
         Self {
             log,
             queue,
+            queue_broken: false,
             identity: None,
             submitted,
             writes: VecDeque::new(),
             next_tag: 0,
             evicting: None,
             failed_at: None,
+            failures: 0,
             completions: Vec::new(),
         }
     }
@@ -182,14 +191,38 @@ impl Maintenance {
     }
 
     fn fail(&mut self, error: Error) {
+        if self.failures == 0 {
+            tracing::warn!(%error, "writing the log failed; it is tried again until it works");
+        } else {
+            tracing::debug!(%error, failures = self.failures, "writing the log failed again");
+        }
+        // Parts that fail together count once.
+        if self.failed_at.is_none() {
+            self.failures = self.failures.saturating_add(1);
+        }
         self.failed_at = Some(clock::now());
         self.log.report_write_error(error);
+    }
+
+    /// The pause before the next try, after a failure.
+    fn pause(&self) -> Option<Duration> {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        self.failed_at.map(|_| RETRY_AFTER.saturating_mul(1 << doublings).min(RETRY_AFTER_MAX))
+    }
+
+    /// Takes another queue in place of one that is broken; what that had is to be written again.
+    fn replace_queue(&mut self) -> Result<(), Error> {
+        let queue = self.log.device.open_queue(QueueOptions::default())?;
+        self.queue = queue;
+        self.queue_broken = false;
+        self.writes.iter_mut().flat_map(|write| &mut write.parts).for_each(|part| part.failed = true);
+        Ok(())
     }
 
     /// Whether another round can move something without anybody's help.
     fn is_busy(&self) -> bool {
         self.evicting.is_some()
-            || self.queue.in_flight() > 0
+            || (self.queue.in_flight() > 0 && !self.queue_broken)
             || self.log.ring.safe_read_only() < self.log.ring.read_only()
     }
 
@@ -199,14 +232,14 @@ impl Maintenance {
         let log = Arc::clone(&self.log);
         let mut progress = log.progress.lock();
         if !busy && !progress.work && !progress.stop {
-            if self.failed_at.is_some() {
-                progress = log.work_arrived.wait_timeout(progress, RETRY_AFTER).0;
-            } else {
-                progress = log.work_arrived.wait(progress);
-            }
+            progress = match self.pause() {
+                Some(pause) => log.work_arrived.wait_timeout(progress, pause).0,
+                None => log.work_arrived.wait(progress),
+            };
         }
         progress.work = false;
-        let due = self.failed_at.is_some_and(|failed_at| failed_at.elapsed() >= RETRY_AFTER);
+        let pause = self.pause().unwrap_or_default();
+        let due = self.failed_at.is_some_and(|failed_at| failed_at.elapsed() >= pause);
         let retry = std::mem::take(&mut progress.retry) || due;
         let stop = progress.stop;
         drop(progress);
@@ -224,7 +257,7 @@ impl Maintenance {
     }
 
     fn submit_writes(&mut self) -> Result<(), Error> {
-        if self.failed_at.is_some() {
+        if self.failed_at.is_some() || self.queue_broken {
             return Ok(());
         }
         let layout = self.log.layout();
@@ -242,7 +275,6 @@ impl Maintenance {
             let until = self.log.ring.safe_read_only().min(page_end);
             self.seal_blocks(&identity, page, until);
             self.submit_page(page, until)?;
-            self.submitted = until;
         }
         self.queue.kick()?;
         Ok(())
@@ -310,11 +342,18 @@ impl Maintenance {
                 from = part_end;
             }
         }
-        for part in &parts {
-            self.queue.submit(part.request())?;
+        // From here on the page counts as submitted, whatever the queue says: parts that it refuses are failed writes like
+        // others. Submitting the page again would write blocks twice that are in flight.
+        let mut refused = None;
+        for part in &mut parts {
+            if let Err(error) = self.queue.submit(part.request()) {
+                part.failed = true;
+                refused = Some(error);
+            }
         }
         self.writes.push_back(PageWrite { page, until, complete_page, parts });
-        Ok(())
+        self.submitted = until;
+        refused.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Hands a flush the checksums of its incomplete page as soon as they are computed.
@@ -342,9 +381,10 @@ impl Maintenance {
         let wait =
             if self.queue.in_flight() > 0 && self.evicting.is_none() { Wait::ForOne } else { Wait::No };
         let mut completions = std::mem::take(&mut self.completions);
-        let reaped = self.queue.reap(wait, &mut completions);
+        let reaped = if self.queue_broken { Ok(0) } else { self.queue.reap(wait, &mut completions) };
         // Every completion is looked at, whatever the others say: a lost one would be waited for in vain.
         let mut failure = reaped.err().map(Error::from);
+        self.queue_broken |= failure.is_some();
         for completion in completions.drain(..) {
             if let Err(error) = self.complete(completion) {
                 failure.get_or_insert(error);
@@ -371,6 +411,7 @@ impl Maintenance {
             Ok(bytes) if bytes == part.buffer.len_bytes() || canary::armed("ignore_short_write") => {
                 self.log.counters.writes.fetch_add(1, Ordering::Relaxed);
                 self.log.counters.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.failures = 0;
                 write.parts.swap_remove(place);
             }
             Ok(_) if part.short_writes < SHORT_WRITES_MAX => {
@@ -404,6 +445,11 @@ impl Maintenance {
 
     fn retry_failed(&mut self) {
         self.failed_at = None;
+        if self.queue_broken
+            && let Err(error) = self.replace_queue()
+        {
+            return self.fail(error);
+        }
         let mut refused = None;
         for part in self.writes.iter_mut().flat_map(|write| write.parts.iter_mut()).filter(|part| part.failed)
         {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use oxifaster_core::Address;
 use oxifaster_core::codec::{FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
-use oxifaster_core::error::Error;
-use oxifaster_core::hand_over::channel;
+use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hand_over::{Abandoned, channel};
 use oxifaster_core::sync::Mutex;
 use oxifaster_device::StorageDevice;
 
@@ -142,9 +142,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
                     cold = Some(self.search(from, operation.key().bytes, cold.take()).await?)
                 }
                 Obstacle::Room(words) if self.core().log.is_persistent() => {
-                    let (sender, reply) = channel();
-                    self.store.reactor()?.make_room(words, move |made| sender.send(made));
-                    reply.await?;
+                    // A page that has a ready frame is turned here: only waiting for one is the other thread's.
+                    if !self.core().log.try_make_room(words)? {
+                        let (sender, reply) = channel();
+                        self.store.reactor()?.make_room(words, move |made| sender.send(made));
+                        reply.await.map_err(abandoned)??;
+                    }
                 }
                 // These end within the time other threads take to leave an operation.
                 other => remove_obstacle(self.core(), other, &mut rounds)?,
@@ -164,7 +167,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
         let search = ColdSearch::new(from, key.into(), Core::<K, V>::LAYOUT, earlier);
         let (sender, reply) = channel();
         self.store.reactor()?.search(search, move |search, found| sender.send((search, found)));
-        let (search, found) = reply.await;
+        let (search, found) = reply.await.map_err(abandoned)?;
         count_reads(self.worker.lock().counters(), &search);
         found
     }
@@ -397,6 +400,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
         let operation = Conditional::new(Key::of(self.core(), &bytes), add_decision(delta));
         self.drive(Kind::Conditional, operation, |_| true).await
     }
+}
+
+/// A thread of the store ended without an answer: it panicked.
+fn abandoned(abandoned: Abandoned) -> Error {
+    Error::new(ErrorKind::Io, "a thread of the store ended unexpectedly: close and reopen the store")
+        .with_source(abandoned)
 }
 
 fn count<K: PersistKey, V: PersistValue>(worker: &mut Worker<K, V>, kind: Kind, effective: bool) {

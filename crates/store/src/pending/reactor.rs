@@ -124,13 +124,7 @@ struct Running<'a> {
 fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: QueueOptions) {
     let mut queue = match log.device().open_queue(options) {
         Ok(queue) => queue,
-        Err(error) => {
-            let error = Error::from(error);
-            while let Some(jobs) = inbox.take(true) {
-                jobs.into_iter().for_each(|(search, reply)| reply(search, Err(error.duplicate())));
-            }
-            return;
-        }
+        Err(error) => return refuse_all(inbox, &error.into()),
     };
     let mut running = Running { log, searches: HashMap::new(), next: 0 };
     let mut completions = Vec::new();
@@ -148,9 +142,23 @@ fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: Que
                 Ok(_) => {
                     completions.drain(..).for_each(|completion| running.complete(completion, queue.as_mut()))
                 }
-                Err(error) => running.fail_all(&error.into()),
+                Err(error) => {
+                    // It would only say so again. What it still has is waited for by its drop.
+                    running.fail_all(&error.into());
+                    match log.device().open_queue(options) {
+                        Ok(another) => queue = another,
+                        Err(error) => return refuse_all(inbox, &error.into()),
+                    }
+                }
             }
         }
+    }
+}
+
+/// Answers every search with the error that left the reactor without a queue, until the store closes.
+fn refuse_all(inbox: &Mailbox<(ColdSearch, SearchReply)>, error: &Error) {
+    while let Some(jobs) = inbox.take(true) {
+        jobs.into_iter().for_each(|(search, reply)| reply(search, Err(error.duplicate())));
     }
 }
 

@@ -41,8 +41,38 @@ type Finished = (PendingId, ColdSearch, Result<ColdFound, Error>);
 /// Where the reactor puts finished searches of one session.
 #[derive(Debug, Default)]
 struct Inbox {
-    finished: Mutex<Vec<Finished>>,
+    arrivals: Mutex<Arrivals>,
     arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    finished: Vec<Finished>,
+    /// The session sleeps: the reactor does not pay for waking nobody.
+    waited_for: bool,
+}
+
+impl Inbox {
+    fn put(&self, finished: Finished) {
+        let mut arrivals = self.arrivals.lock();
+        arrivals.finished.push(finished);
+        let waited_for = arrivals.waited_for;
+        drop(arrivals);
+        if waited_for {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Takes what is there; with `wait`, waits for something.
+    fn take(&self, wait: bool) -> Vec<Finished> {
+        let mut arrivals = self.arrivals.lock();
+        while wait && arrivals.finished.is_empty() {
+            arrivals.waited_for = true;
+            arrivals = self.arrived.wait(arrivals);
+            arrivals.waited_for = false;
+        }
+        std::mem::take(&mut arrivals.finished)
+    }
 }
 
 /// A session's pending reads.
@@ -117,8 +147,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let id = PendingId(self.pending.next);
         let inbox = Arc::clone(&self.pending.inbox);
         self.store.reactor()?.search(search, move |search, result| {
-            inbox.finished.lock().push((id, search, result));
-            inbox.arrived.notify_all();
+            inbox.put((id, search, result));
         });
         self.pending.next += 1;
         self.pending.in_flight += 1;
@@ -159,12 +188,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub fn complete_pending(&mut self, wait: bool) -> Vec<Completed<V>> {
         let mut completed = Vec::new();
         loop {
-            let mut finished = self.pending.inbox.finished.lock();
-            while wait && finished.is_empty() && self.pending.in_flight > 0 {
-                finished = self.pending.inbox.arrived.wait(finished);
-            }
-            let taken = std::mem::take(&mut *finished);
-            drop(finished);
+            let taken = self.pending.inbox.take(wait && self.pending.in_flight > 0);
             self.pending.in_flight -= taken.len();
             for (id, search, result) in taken {
                 count_reads(self.worker.counters(), &search);

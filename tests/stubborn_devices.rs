@@ -1,0 +1,237 @@
+//! Devices whose queues refuse, break or fail for a while: what was submitted is written once, nobody spins, and everything
+//! goes on when the device does.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use oxifaster::device::fault::FaultDevice;
+use oxifaster::device::{
+    Completion, DeviceError, DeviceErrorKind, DeviceIdentity, Geometry, IoOperation, IoQueue, IoRequest,
+    MetadataSlot, QueueOptions, SpaceUse, Wait,
+};
+use oxifaster::prelude::*;
+
+/// What a device does wrong, and what it has seen.
+#[derive(Debug, Default)]
+struct Whims {
+    /// The write of this number (from 1) is refused at its submission, once.
+    refused_write: AtomicU64,
+    /// Writes complete with an error.
+    writes_fail: AtomicBool,
+    /// Queues that exist break with their next reap, and stay so.
+    broken_before: AtomicU64,
+    queues: AtomicU64,
+    writes: AtomicU64,
+    failed_reaps: AtomicU64,
+    /// Accepted writes by offset.
+    accepted: Mutex<BTreeMap<u64, u32>>,
+}
+
+/// A fault device with whims.
+#[derive(Debug)]
+struct Stubborn {
+    below: FaultDevice,
+    whims: Arc<Whims>,
+}
+
+#[derive(Debug)]
+struct StubbornQueue {
+    below: Box<dyn IoQueue>,
+    whims: Arc<Whims>,
+    number: u64,
+}
+
+fn error(message: &str) -> DeviceError {
+    DeviceError::new(DeviceErrorKind::Io, message)
+}
+
+impl IoQueue for StubbornQueue {
+    fn submit(&mut self, request: IoRequest) -> Result<(), DeviceError> {
+        if matches!(request.operation, IoOperation::Write(_)) {
+            let number = self.whims.writes.fetch_add(1, SeqCst) + 1;
+            if number == self.whims.refused_write.load(SeqCst) {
+                return Err(error("not this one"));
+            }
+            *self.whims.accepted.lock().unwrap().entry(request.offset).or_default() += 1;
+        }
+        self.below.submit(request)
+    }
+
+    fn kick(&mut self) -> Result<(), DeviceError> {
+        self.below.kick()
+    }
+
+    fn reap(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> Result<usize, DeviceError> {
+        if self.number <= self.whims.broken_before.load(SeqCst) {
+            self.whims.failed_reaps.fetch_add(1, SeqCst);
+            return Err(error("this queue is broken"));
+        }
+        let before = completions.len();
+        let reaped = self.below.reap(wait, completions)?;
+        if self.whims.writes_fail.load(SeqCst) {
+            for completion in &mut completions[before..] {
+                if matches!(completion.operation, IoOperation::Write(_)) {
+                    completion.result = Err(error("the disk is away"));
+                }
+            }
+        }
+        Ok(reaped)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.below.in_flight()
+    }
+}
+
+impl StorageDevice for Stubborn {
+    fn describe(&self) -> String {
+        self.below.describe()
+    }
+
+    fn identity(&self) -> &DeviceIdentity {
+        self.below.identity()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.below.geometry()
+    }
+
+    fn open_queue(&self, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError> {
+        let number = self.whims.queues.fetch_add(1, SeqCst) + 1;
+        let below = self.below.open_queue(options)?;
+        Ok(Box::new(StubbornQueue { below, whims: Arc::clone(&self.whims), number }))
+    }
+
+    fn read_metadata(&self, slot: MetadataSlot, buffer: &mut [u8]) -> Result<(), DeviceError> {
+        self.below.read_metadata(slot, buffer)
+    }
+
+    fn write_metadata(&self, slot: MetadataSlot, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.below.write_metadata(slot, bytes)
+    }
+
+    fn truncate_before(&self, offset: u64) -> Result<(), DeviceError> {
+        self.below.truncate_before(offset)
+    }
+
+    fn truncate_after(&self, offset: u64) -> Result<(), DeviceError> {
+        self.below.truncate_after(offset)
+    }
+
+    fn space_use(&self) -> Result<SpaceUse, DeviceError> {
+        self.below.space_use()
+    }
+}
+
+type Store = Arc<FasterKv<u64, u64, Stubborn>>;
+
+/// A store in `pages` pages of memory.
+fn open(pages: u64, page_size_bits: u32) -> (Store, FaultDevice, Arc<Whims>) {
+    let below = FaultDevice::new(5);
+    let whims = Arc::<Whims>::default();
+    let device = Stubborn { below: below.clone(), whims: Arc::clone(&whims) };
+    let config = FasterKvConfig {
+        table_size: 1 << 14,
+        log_memory_size: pages << page_size_bits,
+        page_size_bits,
+        ..Default::default()
+    };
+    (Arc::new(FasterKv::open(config, device).unwrap()), below, whims)
+}
+
+fn flush_in_the_end(store: &Store) {
+    let since = Instant::now();
+    while let Err(error) = store.flush() {
+        assert!(since.elapsed() < Duration::from_secs(20), "{error}");
+    }
+}
+
+fn expect_after_reopening(below: &FaultDevice, keys: u64) {
+    let store = FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), below.reopen()).unwrap();
+    let mut session = Arc::new(store).start_session().unwrap();
+    for key in 0..keys {
+        assert_eq!(session.read(&key).unwrap(), Some(key + 7), "key {key}");
+    }
+}
+
+/// A page of 2 MiB goes in two writes. When the second one is refused, only that one is submitted again: a block that
+/// was written, or is being written, is not written a second time.
+#[test]
+fn a_refused_part_of_a_page_is_submitted_again_and_the_others_are_not() {
+    let (store, below, whims) = open(16, 21);
+    whims.refused_write.store(2, SeqCst);
+    let mut session = store.start_session().unwrap();
+    let keys = (5 << 20) / 24;
+    for key in 0..keys {
+        session.upsert(key, key + 7).unwrap();
+    }
+    drop(session);
+    flush_in_the_end(&store);
+    store.close().unwrap();
+    drop(store);
+    let accepted = whims.accepted.lock().unwrap().clone();
+    assert!(accepted.len() > 4, "{accepted:?}");
+    assert!(accepted.values().all(|times| *times == 1), "writes by offset: {accepted:?}");
+    expect_after_reopening(&below, keys);
+}
+
+/// Pauses between tries grow, and the first success ends them.
+#[test]
+fn a_failing_device_is_tried_again_ever_more_seldom() {
+    let (store, below, whims) = open(16, 16);
+    let mut session = store.start_session().unwrap();
+    session.upsert(0, 7).unwrap();
+    whims.writes_fail.store(true, SeqCst);
+    assert!(store.flush().is_err());
+    let before = whims.writes.load(SeqCst);
+    std::thread::sleep(Duration::from_millis(1500));
+    let tries = whims.writes.load(SeqCst) - before;
+    assert!((1..=8).contains(&tries), "{tries} tries in 1.5 s");
+    whims.writes_fail.store(false, SeqCst);
+    // Without a flush: it heals by itself.
+    let since = Instant::now();
+    let mut key = 1;
+    while key < 200_000 {
+        match session.upsert(key, key + 7) {
+            Ok(()) => key += 1,
+            Err(error) => assert!(since.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+    }
+    drop(session);
+    flush_in_the_end(&store);
+    store.close().unwrap();
+    drop(store);
+    expect_after_reopening(&below, key);
+}
+
+/// A queue that breaks is asked no more, and another one takes over: for writes, and for the reads of futures.
+#[test]
+fn a_broken_queue_is_replaced_and_nobody_spins() {
+    let (store, below, whims) = open(16, 16);
+    let mut session = store.start_session().unwrap();
+    let keys = 100_000;
+    for key in 0..keys {
+        session.upsert(key, key + 7).unwrap();
+    }
+    let futures = store.start_async_session().unwrap();
+    assert_eq!(pollster::block_on(futures.read(&0)).unwrap(), Some(7));
+    whims.broken_before.store(whims.queues.load(SeqCst), SeqCst);
+    assert!(pollster::block_on(futures.read(&1)).is_err(), "its queue is broken");
+    assert_eq!(pollster::block_on(futures.read(&1)).unwrap(), Some(8));
+    let since = Instant::now();
+    for key in 0..keys {
+        while let Err(error) = session.upsert(key, key + 7) {
+            assert!(since.elapsed() < Duration::from_secs(20), "{error}");
+        }
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let reaps = whims.failed_reaps.load(SeqCst);
+    assert!((1..20).contains(&reaps), "a broken queue was asked {reaps} times");
+    drop(session);
+    flush_in_the_end(&store);
+    store.close().unwrap();
+    drop((store, futures));
+    expect_after_reopening(&below, keys);
+}

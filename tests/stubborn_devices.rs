@@ -1,6 +1,9 @@
 //! Devices whose queues refuse, break or fail for a while: what was submitted is written once, nobody spins, and everything
 //! goes on when the device does.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failed setup fails the test")]
+#![expect(clippy::disallowed_methods, reason = "tests wait for other threads in real time")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -71,7 +74,7 @@ impl IoQueue for StubbornQueue {
         let before = completions.len();
         let reaped = self.below.reap(wait, completions)?;
         if self.whims.writes_fail.load(SeqCst) {
-            for completion in &mut completions[before..] {
+            for completion in completions.iter_mut().skip(before) {
                 if matches!(completion.operation, IoOperation::Write(_)) {
                     completion.result = Err(error("the disk is away"));
                 }

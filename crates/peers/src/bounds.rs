@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use oxifaster::device::{IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, StorageDevice, Wait, Words};
+use oxifaster::device::{
+    IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, StorageDevice, Wait, Words,
+};
 
 /// Independent random cache-line loads per second on one core, over `bytes` of memory with huge pages advised.
 pub fn random_lines(bytes: usize, loads: usize) -> f64 {

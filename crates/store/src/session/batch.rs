@@ -16,7 +16,6 @@ use crate::operations::{
 };
 use crate::pending::{ColdSearch, blocking};
 
-
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// Reads many keys; results come in the order of the keys.
     ///

@@ -31,7 +31,7 @@
 //! | [`log`] | [`FasterLog`](log::FasterLog): a durable log with group commit |
 //! | [`device`] | where bytes live: files, memory, the contract for devices of your own |
 //! | [`codec`] | how your types become bytes |
-//! | [`error`] | the one error, whose kind says what to do |
+//! | [`error`], [`status`] | the one error, whose kind says what to do; how an operation ended, in one byte |
 //! | [`stats`] | what a store has done |
 //! | [`epoch`], [`index`], [`record`], [`allocator`], [`address`] | the parts, for inspection and for building on |
 //!
@@ -50,6 +50,7 @@ pub use oxifaster_core::codec;
 pub use oxifaster_core::epoch;
 pub use oxifaster_core::error;
 pub use oxifaster_core::record;
+pub use oxifaster_core::status;
 
 /// From the hash of a key to the newest record of its chain.
 pub mod index {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use oxifaster::prelude::*;
-use oxifaster::store::Started;
+use oxifaster::status::Status;
 
 use crate::samples::{Sample, increment};
 use crate::stores::{in_memory, on_file, on_threads};
@@ -25,10 +25,8 @@ fn idle_session() {
         session.read(&key).unwrap();
         session.rmw(19_990 + key % 10, increment).unwrap();
         session.delete(&(30_000 + key)).unwrap();
-        assert!(
-            matches!(session.start_read(&(key + 1)).unwrap(), Started::Pending(_)),
-            "key {key} is not cold"
-        );
+        let started = session.start_read(&(key + 1)).unwrap();
+        assert_eq!(started.status(), Status::Pending, "key {key} is not cold");
     }
     let asynchronous = store.start_async_session().unwrap();
     let unpolled = asynchronous.read(&3);
@@ -61,6 +59,7 @@ fn idle_session() {
         assert_eq!(session.pending_reads(), 1);
         let completed = session.complete_pending(true);
         assert_eq!(completed.len(), 1);
+        assert_eq!(completed[0].status(), Status::Ok);
         assert_eq!(completed[0].result.as_ref().unwrap(), &Some(Vec::of(key + 1)));
     }
     drop(unpolled);

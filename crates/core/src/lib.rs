@@ -13,6 +13,7 @@ pub mod hlog;
 pub mod index;
 pub mod prefetch;
 pub mod record;
+pub mod status;
 
 mod mutation;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use oxifaster_core::codec::{KeyBytes, PersistKey, PersistValue, ValueCodec};
 use oxifaster_core::error::Error;
+use oxifaster_core::status::Status;
 use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_device::StorageDevice;
 
@@ -26,6 +27,18 @@ pub enum Started<V> {
     Pending(PendingId),
 }
 
+impl<V> Started<V> {
+    /// How it stands, in one byte.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Started::Done(Some(_)) => Status::Ok,
+            Started::Done(None) => Status::NotFound,
+            Started::Pending(_) => Status::Pending,
+        }
+    }
+}
+
 /// The result of a pending read.
 #[derive(Debug)]
 pub struct Completed<V> {
@@ -33,6 +46,14 @@ pub struct Completed<V> {
     pub id: PendingId,
     /// Its result, as that of [`Session::read`].
     pub result: Result<Option<V>, Error>,
+}
+
+impl<V> Completed<V> {
+    /// How it ended, in one byte.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.result)
+    }
 }
 
 /// A search that came back.

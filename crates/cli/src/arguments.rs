@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::byte_size::ByteSize;
 use crate::failure::EXIT_CODES_HELP;
@@ -81,6 +81,9 @@ pub struct LoadArguments {
     /// How it is done.
     #[command(flatten)]
     pub resources: Resources,
+    /// How the files are read.
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// How the result is written.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -107,6 +110,9 @@ pub struct KeyArguments {
     /// Total memory.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub memory: ByteSize,
+    /// How the files are read.
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// How the result is written.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -145,6 +151,9 @@ pub struct CountArguments {
     /// How it is done.
     #[command(flatten)]
     pub resources: Resources,
+    /// How the files are read.
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// How the result is written.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -167,6 +176,9 @@ pub struct StatsArguments {
     /// Total memory.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub memory: ByteSize,
+    /// How the files are read.
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// How the result is written.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -187,6 +199,9 @@ pub struct VerifyArguments {
     /// Folder of the store.
     #[arg(long, value_name = "FOLDER")]
     pub dir: PathBuf,
+    /// How the files are read.
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// How the result is written.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -210,6 +225,27 @@ impl Resources {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.map_or_else(cores, usize::from)
     }
+}
+
+/// How the store's files are read.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct DeviceArguments {
+    /// What reads the store's files.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+}
+
+/// What reads the store's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// `io_uring` if the kernel offers it, else plain reads.
+    #[default]
+    Auto,
+    /// `io_uring`; fail if the kernel does not offer it.
+    #[value(name = "io_uring")]
+    IoUring,
+    /// Plain reads, on threads where there are many at once.
+    File,
 }
 
 /// How results are written.

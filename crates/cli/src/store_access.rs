@@ -14,9 +14,10 @@ use oxifaster_core::codec::{FetchAdd, KeyCodec, PersistKey, PersistValue, ValueC
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hlog::metadata::LogMetadata;
 use oxifaster_core::hlog::{FRAMES_MIN, PageLayout};
-use oxifaster_device::{ContentKind, DeviceError, FileSystemDisk, MetadataArea};
+use oxifaster_device::{ContentKind, DeviceError, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
 use oxifaster_store::{FasterKv, FasterKvConfig, Session, Statistics};
 
+use crate::arguments::{DeviceArguments, DeviceChoice};
 use crate::count::CountSink;
 use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
@@ -87,7 +88,7 @@ impl StoredValue for u64 {
 #[derive(Debug)]
 pub struct StoreFolder {
     folder: PathBuf,
-    device: FileSystemDisk,
+    device: IoUringDevice,
     metadata: Option<LogMetadata>,
 }
 
@@ -96,7 +97,7 @@ impl StoreFolder {
     ///
     /// # Errors
     /// `NotAStore` when it does not; `Locked`, `Damage`, and the device's errors.
-    pub fn existing(folder: &Path) -> Result<Self, Failure> {
+    pub fn existing(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
         let no_store = || {
             Failure::new(FailureKind::NotAStore, format_args!("there is no store in {}", folder.display()))
         };
@@ -104,7 +105,7 @@ impl StoreFolder {
         if !holds_device_files(folder) {
             return Err(no_store());
         }
-        let found = Self::open_or_create(folder)?;
+        let found = Self::open_or_create(folder, device)?;
         if found.metadata.is_none() {
             return Err(no_store());
         }
@@ -115,9 +116,15 @@ impl StoreFolder {
     ///
     /// # Errors
     /// `Locked`, `Damage`, and the device's errors.
-    pub fn open_or_create(folder: &Path) -> Result<Self, Failure> {
+    pub fn open_or_create(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
         let failure = |error| device_failure(folder, &error);
-        let device = FileSystemDisk::segmented(folder, PREFIX, SEGMENT_BYTES).map_err(failure)?;
+        let options = IoUringOptions::default().with_rings(match device.device {
+            DeviceChoice::Auto => RingUse::IfOffered,
+            DeviceChoice::IoUring => RingUse::Required,
+            DeviceChoice::File => RingUse::Never,
+        });
+        let device =
+            IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options).map_err(failure)?;
         let loaded = MetadataArea::read(&device, ContentKind::FasterKv).map_err(failure)?;
         let metadata = loaded.map(|loaded| LogMetadata::decode(&loaded.payload)).transpose();
         let metadata = metadata.map_err(|error| store_failure(folder, &error))?;
@@ -157,7 +164,7 @@ impl StoreFolder {
 
     /// The device.
     #[must_use]
-    pub fn device(&self) -> &FileSystemDisk {
+    pub fn device(&self) -> &IoUringDevice {
         &self.device
     }
 
@@ -225,7 +232,7 @@ fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
 #[derive(Debug)]
 pub struct Store<V: StoredValue> {
     folder: PathBuf,
-    kv: Arc<FasterKv<Vec<u8>, V, FileSystemDisk>>,
+    kv: Arc<FasterKv<Vec<u8>, V, IoUringDevice>>,
 }
 
 impl<V: StoredValue> Store<V> {
@@ -278,7 +285,7 @@ impl<V: StoredValue> Store<V> {
 
     /// The store itself.
     #[must_use]
-    pub fn kv(&self) -> &FasterKv<Vec<u8>, V, FileSystemDisk> {
+    pub fn kv(&self) -> &FasterKv<Vec<u8>, V, IoUringDevice> {
         &self.kv
     }
 }
@@ -287,7 +294,7 @@ impl<V: StoredValue> Store<V> {
 #[derive(Debug)]
 pub struct StoreSession<V: StoredValue> {
     folder: PathBuf,
-    session: Session<Vec<u8>, V, FileSystemDisk>,
+    session: Session<Vec<u8>, V, IoUringDevice>,
 }
 
 impl<V: StoredValue> StoreSession<V> {

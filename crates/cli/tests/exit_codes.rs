@@ -120,15 +120,15 @@ fn damaged_metadata_is_code_5() {
     let store = loaded(folder.path(), 10);
     let meta = store.join("store.meta");
     let mut bytes = std::fs::read(&meta).unwrap();
-    // Both slots, wherever the file keeps them: every copy of the magic gets a wrong generation behind it.
+    // Both copies in both slots, wherever the file keeps them: each magic gets a wrong generation behind it.
     let starts: Vec<usize> =
         bytes.windows(8).enumerate().filter(|(_, window)| window == b"OXFSTMD1").map(|(at, _)| at).collect();
-    assert_eq!(starts.len(), 2);
+    assert_eq!(starts.len(), 4);
     bytes[starts[0] + 20] ^= 1;
     std::fs::write(&meta, &bytes).unwrap();
     let one = run(&["verify", "--dir", text_of(&store)]).with_code(5);
     assert!(one.stderr.contains("metadata slot"), "{}", one.stderr);
-    bytes[starts[1] + 20] ^= 1;
+    starts[1..].iter().for_each(|start| bytes[start + 20] ^= 1);
     std::fs::write(&meta, &bytes).unwrap();
     for command in [&["verify"][..], &["get", "key1"], &["stats"]] {
         run(&[command, &["--dir", text_of(&store)]].concat()).with_code(5).saying(&["is damaged"]);

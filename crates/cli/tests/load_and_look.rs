@@ -124,3 +124,25 @@ fn looking_at_a_store_does_not_change_it() {
     run(&["verify", "--dir", dir]).with_code(0);
     assert_eq!(std::fs::read(store.join("store.meta")).unwrap(), before, "the metadata changed");
 }
+
+/// The files are the same for every `--device`, and `auto` takes one of the two.
+#[test]
+fn stores_move_between_devices() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, file) = (folder.path().join("db"), folder.path().join("few.tsv"));
+    write(&file, "a\t1\nb\t2\n");
+    let dir = text_of(&store);
+    let read_by = |arguments: &[&str]| {
+        let json = run(&[arguments, &["--json", "--dir", dir]].concat()).with_code(0).json();
+        json.pointer("/store/read_by").and_then(|text| text.as_str()).unwrap().to_owned()
+    };
+    let auto = read_by(&["load", text_of(&file)]);
+    assert_eq!(read_by(&["stats", "--device", "file"]), "portable (rings were switched off)");
+    assert_eq!(read_by(&["stats"]), auto);
+    if auto.starts_with("io_uring") {
+        assert_eq!(read_by(&["load", text_of(&file), "--device", "io_uring"]), auto);
+    } else {
+        run(&["stats", "--dir", dir, "--device", "io_uring"]).with_code(1).saying(&["io_uring is required"]);
+    }
+    run(&["get", "a", "b", "--dir", dir, "--device", "file"]).with_code(0);
+}

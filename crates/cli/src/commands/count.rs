@@ -51,7 +51,7 @@ fn count_into(
 ) -> Result<(), Failure> {
     let threads = arguments.resources.thread_count();
     let top_bytes = TopCounts::memory_bytes(u64::from(arguments.top), TOP_KEY_BYTES) * threads as u64;
-    let folder = StoreFolder::open_or_create(folder)?;
+    let folder = StoreFolder::open_or_create(folder, arguments.device)?;
     let plan = folder.plan_memory(arguments.resources.memory.0, threads, top_bytes, true)?;
     let store = folder.open::<u64>(&plan)?;
     say_plan(arguments.output.json, &plan);

@@ -16,6 +16,7 @@ pub(super) fn store_section<V: StoredValue>(report: &mut Report, store: &Store<V
         .section("Store", "store")
         .add("log in memory", "log_in_memory_bytes", Figure::Bytes(statistics.log_bytes_in_memory))
         .add("log on the device only", "log_on_device_bytes", Figure::Bytes(below))
+        .add("files are read by", "read_by", Figure::Text(store.kv().device().backend().to_string()))
         .add("disk", "disk_bytes", Figure::MaybeBytes(space.map(|space| space.allocated_bytes)))
         .add("peak memory", "peak_memory_bytes", Figure::MaybeBytes(process_memory::peak_bytes()));
 }

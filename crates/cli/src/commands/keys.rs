@@ -79,7 +79,7 @@ fn on_keys(
     on_records: KeyOperation<Vec<u8>>,
     on_counts: KeyOperation<u64>,
 ) -> Result<KeysOutcome, Failure> {
-    let folder = StoreFolder::existing(&arguments.dir)?;
+    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
     let plan = folder.plan_memory(arguments.memory.0, 1, 0, false)?;
     match folder.contents()? {
         Some(Contents::Counts) => each_key(&folder.open::<u64>(&plan)?, &arguments.keys, on_counts),

@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<(), Failure> {
     let read_plan = load::plan(&arguments.files, input_options(arguments))?;
     let interrupt = Interrupt::on_signals()?;
     let threads = arguments.resources.thread_count();
-    let folder = StoreFolder::open_or_create(&arguments.dir)?;
+    let folder = StoreFolder::open_or_create(&arguments.dir, arguments.device)?;
     let plan = folder.plan_memory(arguments.resources.memory.0, threads, 0, true)?;
     let store = folder.open::<Vec<u8>>(&plan)?;
     say_plan(arguments.output.json, &plan);

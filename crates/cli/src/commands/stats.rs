@@ -11,7 +11,7 @@ use crate::report::{Figure, Report};
 use crate::store_access::{Contents, Store, StoreFolder, StoredValue};
 
 pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
-    let folder = StoreFolder::existing(&arguments.dir)?;
+    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
     let plan = folder.plan_memory(arguments.memory.0, 1, 0, false)?;
     let mut report = Report::default();
     report.add("command", "command", Figure::Text("stats".to_owned())).add(

@@ -16,7 +16,7 @@ use crate::store_access::{StoreFolder, device_failure, place_in_file, store_fail
 use crate::verification::{self, Damage, Verification};
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
-    let folder = StoreFolder::existing(&arguments.dir)?;
+    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
     let Some(metadata) = folder.metadata() else {
         return Err(Failure::new(FailureKind::NotAStore, "there is no store here"));
     };

@@ -60,5 +60,9 @@ canaries:
 bench:
     cargo xtask bench
 
+# instructions [--accept]
+instructions *ARGS:
+    cargo xtask instructions {{ARGS}}
+
 coverage:
     cargo xtask coverage

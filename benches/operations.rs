@@ -1,68 +1,177 @@
-//! Single operations on a store in memory: nanoseconds for each, or a plain loop for an instruction counter.
+//! Operations on a store in memory: nanoseconds for each, or a plain loop for an instruction counter.
 //!
-//! `cargo bench` prints a table. `cargo bench -- --loop read 100000` loads, then runs 100,000 reads and nothing else:
-//! the difference between two such runs under an instruction counter is the cost of an operation.
+//! `cargo bench --bench operations` prints a table. `cargo bench --bench operations -- --loop read 100000` loads, then runs
+//! 100,000 reads inside of the function [`measured`], for an instruction counter: `cargo xtask instructions` counts
+//! all operations, and compares with `benches/instructions.txt`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
+#![expect(clippy::print_stdout, reason = "the list of names is for a program that starts this one")]
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use oxifaster::codec::{PersistKey, PersistValue};
 use oxifaster::device::NullDisk;
 use oxifaster::store::{FasterKv, FasterKvConfig, Session};
 
-const OPERATIONS: [&str; 6] = ["read", "upsert", "rmw", "fetch_add", "delete_absent", "read_batch"];
+/// Keys of one call of a batched operation.
+const BATCH: usize = 256;
 
-fn run(session: &mut Session<u64, u64, NullDisk>, operation: &str, keys: u64, count: u64) {
-    // A fixed odd multiplier visits the keys in an order that no prefetcher guesses.
-    let key = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % keys;
-    for number in 0..count {
-        let key = key(number);
-        match operation {
-            "read" => drop(black_box(session.read(&key).expect("read"))),
-            "upsert" => session.upsert(key, number).expect("upsert"),
-            "rmw" => {
-                let changed = session.rmw(key, |value| {
-                    *value = value.wrapping_add(1);
-                    true
-                });
-                black_box(changed.expect("rmw"));
-            }
-            "fetch_add" => drop(black_box(session.fetch_add(key, 1).expect("fetch_add"))),
-            "delete_absent" => session.delete(&(key + keys)).expect("delete"),
-            _ => {
-                if number % 64 == 0 {
-                    let batch: Vec<u64> = (number..number + 64).map(|number| number % keys).collect();
-                    black_box(session.read_batch(&batch).expect("read_batch"));
-                }
-            }
-        }
+/// How many keys are loaded, and how many operations follow.
+#[derive(Clone, Copy)]
+struct Size {
+    keys: u64,
+    operations: u64,
+}
+
+/// A benchmark: loads, runs the operations, and says when they began.
+type Run = fn(Size) -> Instant;
+
+const BENCHMARKS: [(&str, Run); 13] = [
+    ("read", |size| numbers(size, |session, keys| each(keys, |key| session.read(key).expect("read")))),
+    ("read_absent", |size| {
+        numbers(size, |session, keys| each(keys, |key| session.read(&!key).expect("read")))
+    }),
+    ("upsert", |size| {
+        numbers(size, |session, keys| each(keys, |key| session.upsert(*key, *key).expect("upsert")))
+    }),
+    ("insert", |size| {
+        let mut fresh = size.keys..;
+        numbers(size, |session, keys| {
+            each(keys, |key| session.upsert(fresh.next().unwrap_or(0), *key).expect("upsert"));
+        })
+    }),
+    ("rmw", |size| {
+        numbers(size, |session, keys| each(keys, |key| session.rmw(*key, increment).expect("rmw")))
+    }),
+    ("fetch_add", |size| {
+        numbers(size, |session, keys| each(keys, |key| session.fetch_add(*key, 1).expect("fetch_add")))
+    }),
+    ("read_batch", |size| {
+        numbers(size, |session, keys| batches(keys, |keys| session.read_batch(keys).expect("read_batch")))
+    }),
+    ("upsert_batch", |size| {
+        numbers(size, |session, keys| {
+            let pairs: Vec<(u64, u64)> = keys.iter().take(BATCH).map(|key| (*key, *key)).collect();
+            batches(keys, |_| session.upsert_batch(&pairs).expect("upsert_batch"));
+        })
+    }),
+    ("rmw_batch", |size| {
+        let increment = |_, value: &mut u64| increment(value);
+        numbers(size, |session, keys| {
+            batches(keys, |keys| session.rmw_batch(keys, increment).expect("rmw_batch"))
+        })
+    }),
+    ("read_100_bytes", |size| {
+        let value = |_| [7_u8; 100];
+        store(size, |key| key, value, |session, keys| each(keys, |key| session.read(key).expect("read")))
+    }),
+    ("upsert_100_bytes", |size| {
+        let value = |_| [7_u8; 100];
+        store(
+            size,
+            |key| key,
+            value,
+            |session, keys| {
+                each(keys, |key| session.upsert(*key, [8; 100]).expect("upsert"));
+            },
+        )
+    }),
+    ("read_text", |size| {
+        let mut out = Vec::new();
+        store(
+            size,
+            name,
+            |key| format!("value {key}"),
+            move |session, keys| {
+                each(keys, |key| session.read_into(key.as_str(), &mut out).expect("read"));
+            },
+        )
+    }),
+    ("upsert_text", |size| {
+        store(
+            size,
+            name,
+            |key| format!("value {key}"),
+            |session, keys| {
+                each(keys, |key| session.upsert(key.as_str(), "value").expect("upsert"));
+            },
+        )
+    }),
+];
+
+fn name(key: u64) -> String {
+    format!("user:{key:06}")
+}
+
+#[inline(always)]
+fn each<K, T>(keys: &[K], mut operation: impl FnMut(&K) -> T) {
+    for key in keys {
+        black_box(operation(key));
     }
+}
+
+#[inline(always)]
+fn batches<K, T>(keys: &[K], mut operation: impl FnMut(&[K]) -> T) {
+    for keys in keys.chunks(BATCH) {
+        black_box(operation(keys));
+    }
+}
+
+fn increment(value: &mut u64) -> bool {
+    *value = value.wrapping_add(1);
+    true
+}
+
+fn numbers(size: Size, run: impl FnOnce(&mut Session<u64, u64, NullDisk>, &[u64])) -> Instant {
+    store(size, |key| key, |key| key, run)
+}
+
+/// Loads a store, makes the keys of the operations, and runs them.
+fn store<K: PersistKey, V: PersistValue>(
+    size: Size,
+    key: impl Fn(u64) -> K,
+    value: impl Fn(u64) -> V,
+    run: impl FnOnce(&mut Session<K, V, NullDisk>, &[K]),
+) -> Instant {
+    let config = FasterKvConfig {
+        table_size: ((size.keys + size.operations) / 4).next_power_of_two(),
+        log_memory_size: (size.keys + size.operations) * 200 + (64 << 20),
+        ..Default::default()
+    };
+    let store = Arc::new(FasterKv::<K, V, _>::new(config, NullDisk::new()));
+    let mut session = store.start_session().expect("a session");
+    for number in 0..size.keys {
+        session.upsert(key(number), value(number)).expect("upsert");
+    }
+    // A fixed odd multiplier visits the keys in an order that no prefetcher guesses.
+    let scattered = |number: u64| key(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % size.keys);
+    let keys: Vec<K> = (0..size.operations).map(scattered).collect();
+    let start = Instant::now();
+    measured(|| run(&mut session, &keys));
+    start
+}
+
+/// What an instruction counter is to count: it knows this function by its name.
+#[inline(never)]
+fn measured(run: impl FnOnce()) {
+    run();
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let looped = match arguments.as_slice() {
-        [flag, operation, count] if flag == "--loop" => {
-            Some((operation.as_str(), count.parse().expect("a count")))
+    match arguments.as_slice() {
+        [flag] if flag == "--names" => BENCHMARKS.iter().for_each(|(name, _)| println!("{name}")),
+        [flag, name, count] if flag == "--loop" => {
+            let (_, run) = BENCHMARKS.iter().find(|benchmark| benchmark.0 == name).expect("a benchmark");
+            run(Size { keys: 10_000, operations: count.parse().expect("a count") });
         }
-        _ => None,
-    };
-    let keys: u64 = if looped.is_some() { 10_000 } else { 1_000_000 };
-    let config = FasterKvConfig { table_size: (keys / 4).next_power_of_two(), ..Default::default() };
-    let store = Arc::new(FasterKv::<u64, u64, _>::new(config, NullDisk::new()));
-    let mut session = store.start_session().expect("a session");
-    for key in 0..keys {
-        session.upsert(key, key).expect("upsert");
-    }
-    if let Some((operation, count)) = looped {
-        run(&mut session, operation, keys, count);
-        return;
-    }
-    for operation in OPERATIONS {
-        let start = Instant::now();
-        run(&mut session, operation, keys, 2_000_000);
-        let nanoseconds = start.elapsed().as_secs_f64() / 2e6 * 1e9;
-        eprintln!("{operation:>14}  {nanoseconds:7.1} ns");
+        _ => {
+            for (name, run) in BENCHMARKS {
+                let size = Size { keys: 1_000_000, operations: 1_000_000 };
+                let nanoseconds = run(size).elapsed().as_secs_f64() / 1e6 * 1e9;
+                eprintln!("{name:>16}  {nanoseconds:7.1} ns");
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@
 //! | [`sanitize`] | the address sanitizer |
 //! | [`coverage`] | line coverage with a floor per library crate |
 //! | [`mod@bench`] | benchmarks |
+//! | [`instructions`] | instructions per operation, compared with what was accepted |
 
 mod bench;
 mod check;
@@ -25,6 +26,7 @@ mod command;
 mod coverage;
 mod fuzz;
 mod gate;
+mod instructions;
 mod judges;
 mod models;
 mod sanitize;
@@ -116,6 +118,11 @@ const COMMANDS: &[Command] = &[
         steps: &[Step::new("canaries", judges::canaries)],
     },
     Command { name: "bench", summary: "all benchmarks", steps: &[Step::new("bench", bench::bench)] },
+    Command {
+        name: "instructions",
+        summary: "[--accept]: instructions per operation; 3 % more than accepted fail",
+        steps: &[Step::new("instructions", instructions::instructions)],
+    },
     Command {
         name: "coverage",
         summary: "line coverage; library crates below 80 % fail",

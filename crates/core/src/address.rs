@@ -36,6 +36,13 @@ impl Address {
         Self(bits & Self::MAX.0)
     }
 
+    /// `words` that came out of an address: below 2^48.
+    #[inline(always)]
+    pub(crate) const fn trusted(words: u64) -> Self {
+        debug_assert!(words <= Self::MAX.0);
+        Self(words)
+    }
+
     /// The number of words before this address.
     #[inline]
     #[must_use]

@@ -172,21 +172,21 @@ impl PageRing {
     #[inline]
     #[must_use]
     pub fn begin(&self) -> Address {
-        Address::from_low_bits(self.line.begin.load(Ordering::Acquire))
+        Address::trusted(self.line.begin.load(Ordering::Acquire))
     }
 
     /// First address in memory. Load it under a guard; it holds until the guard ends.
     #[inline]
     #[must_use]
     pub fn head(&self) -> Address {
-        Address::from_low_bits(self.line.head.load(Ordering::Acquire))
+        Address::trusted(self.line.head.load(Ordering::Acquire))
     }
 
     /// First mutable address. Load it under a guard; it holds until the guard ends.
     #[inline]
     #[must_use]
     pub fn read_only(&self) -> Address {
-        Address::from_low_bits(self.line.read_only.load(Ordering::Acquire))
+        Address::trusted(self.line.read_only.load(Ordering::Acquire))
     }
 
     /// Nothing below this address changes any more.
@@ -194,7 +194,7 @@ impl PageRing {
     #[must_use]
     pub fn safe_read_only(&self) -> Address {
         // Pairs with the Release in `complete_shifts`: whoever sees the address sees the last stores below it.
-        Address::from_low_bits(self.line.safe_read_only.load(Ordering::Acquire))
+        Address::trusted(self.line.safe_read_only.load(Ordering::Acquire))
     }
 
     /// Everything below this address was written to the device (not necessarily synced).

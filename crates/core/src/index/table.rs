@@ -2,8 +2,7 @@
 //! The hash index as operations use it.
 //!
 //! Callers: `store`, `f2`. [`HashIndex::candidate`] is what nearly every operation needs: a bucket, its tags compared side by
-//! side, one entry. [`HashIndex::find`] looks at one entry after the other; what is not in the first bucket is a call into
-//! `chain`.
+//! side, one entry. What is not found so is looked for one entry after the other, and in `chain` behind the first bucket.
 //!
 //! # Soundness
 //! 1. The table has `mask + 1` buckets, a power of two, for its whole life; a bucket number is masked with `mask`.
@@ -106,7 +105,18 @@ impl HashIndex {
         if overflow.load(Ordering::Relaxed) == 0 { None } else { self.find_in_chain(hash) }
     }
 
+    /// The slot that is where the candidate is.
     #[inline(always)]
+    fn find_at_once(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
+        let bucket = self.bucket(hash);
+        let place = place_of(bucket, hash.tag())?;
+        // SAFETY: obligation 2.
+        let entry = unsafe { bucket.get_unchecked(place) };
+        // Pairs with the release of compare_exchange: the record of the address may be read.
+        let word = entry.load(Ordering::Acquire);
+        is_final_of(word, tag_of(hash)).then(|| IndexSlot::entry(entry, word))
+    }
+
     fn find_in_first_bucket(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
         let tag = tag_of(hash);
         let [entries @ .., _] = self.bucket(hash);
@@ -130,7 +140,7 @@ impl HashIndex {
     #[inline]
     #[must_use]
     pub fn find_or_create(&self, hash: KeyHash) -> IndexSlot<'_> {
-        self.find_in_first_bucket(hash).unwrap_or_else(|| self.create_in_chain(hash))
+        self.find_at_once(hash).unwrap_or_else(|| self.create_in_chain(hash))
     }
 
     #[inline(never)]

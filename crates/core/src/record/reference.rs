@@ -139,7 +139,7 @@ impl<'g> RecordRef<'g> {
     }
 
     /// Writes a whole record that nobody else can see yet.
-    #[inline]
+    #[inline(always)]
     pub fn write_new(self, previous: Address, key: &[u8], value: &[u8], flags: RecordFlags) {
         if self.layout.has_extent() {
             let size = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
@@ -151,16 +151,30 @@ impl<'g> RecordRef<'g> {
             let guard = if self.layout.is_varlen_value() { join(len, 0) } else { 0 };
             self.word(self.layout.guard_at()).store(guard, Ordering::Relaxed);
         }
-        self.store_bytes(self.layout.key_at(), key);
-        self.store_bytes(self.layout.value_at(key.len()), value);
+        if self.layout.has_word_key() {
+            self.word(self.layout.key_at()).store(word_of(key), Ordering::Relaxed);
+        } else {
+            self.store_bytes(self.layout.key_at(), key);
+        }
+        if self.layout.is_word() {
+            self.word(self.layout.value_at(key.len())).store(word_of(value), Ordering::Relaxed);
+        } else {
+            self.store_bytes(self.layout.value_at(key.len()), value);
+        }
         self.word(0).store(RecordInfo::new(previous, flags).bits(), Ordering::Relaxed);
     }
 
     #[inline(always)]
     pub(super) fn store_bytes(self, at: usize, bytes: &[u8]) {
         let words = self.words.get(at..).unwrap_or_default();
-        for (word, bytes) in words.iter().zip(bytes.chunks(8)) {
-            word.store(word_of(bytes), Ordering::Relaxed);
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (word, bytes) in words.iter().zip(whole) {
+            word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
+        if let Some(word) = words.get(whole.len())
+            && !rest.is_empty()
+        {
+            word.store(word_of(rest), Ordering::Relaxed);
         }
     }
 
@@ -169,11 +183,18 @@ impl<'g> RecordRef<'g> {
         self.word(0).fetch_or(RecordInfo::INVALID, Ordering::Release);
     }
 
+    /// The word of a word record. Acquire pairs with the stores of word values.
+    #[inline(always)]
+    #[must_use]
+    pub fn load_word(self) -> u64 {
+        self.word(self.value_start()).load(Ordering::Acquire)
+    }
+
     /// The value of a word record, `None` for other classes. Acquire pairs with the stores of word values.
     #[inline(always)]
     #[must_use]
     pub fn load_word_value(self) -> Option<u64> {
-        if self.layout.is_word() { Some(self.word(self.value_start()).load(Ordering::Acquire)) } else { None }
+        self.layout.is_word().then(|| self.load_word())
     }
 
     /// Stores the value of a word record; false for other classes. Release: whoever reads it sees what the writer saw.

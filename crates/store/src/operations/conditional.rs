@@ -92,10 +92,10 @@ where
 
     #[inline(always)]
     fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<T>, Error> {
-        let Some(word) = record.load_word_value() else { return Ok(None) };
-        if !record.info().is_live() {
+        if !V::Codec::IS_WORD || !record.info().is_live() {
             return Ok(None);
         }
+        let word = record.load_word();
         let (decision, result) = (self.decide)(Some(V::Codec::from_word(word)?))?;
         let new = match decision {
             Decision::Keep => return Ok(Some(result)),

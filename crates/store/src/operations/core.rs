@@ -34,10 +34,6 @@ pub(crate) struct Borders {
     pub(crate) read_only: Address,
 }
 
-impl Borders {
-    const CLOSED: Borders = Borders { head: Address::MAX, read_only: Address::MAX };
-}
-
 /// Where a walk along a chain ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Located<'g> {
@@ -69,7 +65,6 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         Ok(self.region())
     }
 
-    #[inline(always)]
     fn region(&self) -> Borders {
         // Read-only first: both only rise, and a head that is newer than the read-only address is harmless, since
         // everything below head is below read-only too.
@@ -94,11 +89,16 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         self.log.ring().prefetch(address, Self::LAYOUT.fixed_words().unwrap_or(LEAD_WORDS));
     }
 
-    /// The borders for shortcuts under the guard that was just entered; beyond all addresses when the store is not open, so
-    /// that everybody attempts and meets the error there.
+    /// Where the region of an operation begins (`updates`: of one that needs mutable records), for shortcuts under the guard that was just entered; beyond all addresses when
+    /// the store is not open, so that everybody attempts and meets the error there.
     #[inline(always)]
-    pub(crate) fn borders(&self) -> Borders {
-        if self.log.state() == LogState::Open { self.region() } else { Borders::CLOSED }
+    pub(crate) fn lowest(&self, updates: bool) -> Address {
+        let log = &*self.log;
+        match log.state() {
+            LogState::Open if updates => log.ring().read_only(),
+            LogState::Open => log.ring().head(),
+            _ => Address::MAX,
+        }
     }
 
     /// Walks a chain from `from` down to, and including, `lowest`, which is not below `head`.

@@ -31,7 +31,8 @@ where
         let guard = participant.enter();
         let candidate = core.index.candidate(operation.key().hash);
         let mut context = Context { scratch, counters, cold: None };
-        if let Some(output) = shortcut(core, &guard, core.borders(), candidate, &mut operation, &mut context)?
+        if let Some(output) =
+            shortcut(core, &guard, core.lowest(O::UPDATES), candidate, &mut operation, &mut context)?
         {
             return Ok(output);
         }

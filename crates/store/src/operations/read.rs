@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 use oxifaster_core::record::RecordRef;
@@ -47,10 +47,12 @@ where
         if record.info().is_tombstone() {
             return Ok(Some(None));
         }
-        let found = match record.load_word_value() {
-            Some(word) => Found::Word(word, PhantomData),
-            None if record.read_value(context.scratch).is_some() => Found::Bytes(context.scratch.bytes()),
-            None => return Ok(None),
+        let found = if V::Codec::IS_WORD {
+            Found::Word(record.load_word(), PhantomData)
+        } else if record.read_value(context.scratch).is_some() {
+            Found::Bytes(context.scratch.bytes())
+        } else {
+            return Ok(None);
         };
         Ok(Some(Some((self.sink)(found)?)))
     }

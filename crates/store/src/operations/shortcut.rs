@@ -11,10 +11,10 @@ use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 
-use super::{Borders, Context, Core, Operation};
+use super::{Context, Core, Operation};
 
-/// Tries an operation on the record at `candidate`, which the index named under this guard, as the borders were loaded.
-/// `None`: attempt it.
+/// Tries an operation on the record at `candidate`, which the index named under this guard, if it is not below `lowest`,
+/// where the operation's region begins. `None`: attempt it.
 ///
 /// # Errors
 /// The operation's.
@@ -22,12 +22,12 @@ use super::{Borders, Context, Core, Operation};
 pub(crate) fn shortcut<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
     core: &Core<K, V>,
     guard: &EpochGuard<'_>,
-    borders: Borders,
+    lowest: Address,
     candidate: Address,
     operation: &mut O,
     context: &mut Context<'_>,
 ) -> Result<Option<O::Output>, Error> {
-    if candidate < if O::UPDATES { borders.read_only } else { borders.head } {
+    if candidate < lowest {
         return Ok(None);
     }
     let record = core.record(guard, candidate);

@@ -1,6 +1,6 @@
 //! Upsert: in place if the newest record is mutable and the value fits, else at the tail. Never reads the device.
 
-use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec, word_of};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 use oxifaster_core::record::{LatchError, RecordRef};
@@ -29,7 +29,9 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
         if !record.info().is_live() {
             return Ok(None);
         }
-        if !record.store_word_value(self.value) {
+        if V::Codec::IS_WORD {
+            record.store_word(word_of(self.value));
+        } else {
             match record.try_latch() {
                 Ok(latched) if latched.fits(self.value.len()) => latched.write_value(self.value),
                 _ => return Ok(None),

@@ -24,7 +24,7 @@ use oxifaster_core::hash::KeyHash;
 use oxifaster_core::record::WordBuffer;
 
 use super::worker::Worker;
-use crate::operations::{Borders, Context, Core, Key, Operation, Step, drive_on, shortcut};
+use crate::operations::{Context, Core, Key, Operation, Step, drive_on, shortcut};
 use crate::statistics::SessionCounters;
 
 /// Operations of a group: more than the line loads that a core can have under way, few enough to stay in its fastest
@@ -42,7 +42,9 @@ struct Lane<E> {
 pub(super) struct Turn<'w, K, V> {
     core: &'w Core<K, V>,
     guard: EpochGuard<'w>,
-    borders: Borders,
+    /// What `Core::lowest` said under the guard, for reads and for updates.
+    head: Address,
+    read_only: Address,
     scratch: &'w mut WordBuffer,
     pub(super) counters: &'w SessionCounters,
     serial: &'w mut u64,
@@ -89,7 +91,8 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
         let candidate =
             if self.appended { self.core.index.candidate(operation.key().hash) } else { self.candidate };
         let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
-        shortcut(self.core, &self.guard, self.borders, candidate, operation, &mut context)
+        let lowest = if O::UPDATES { self.read_only } else { self.head };
+        shortcut(self.core, &self.guard, lowest, candidate, operation, &mut context)
     }
 
     #[inline(never)]
@@ -109,7 +112,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
         let (core, scratch, counters) = (self.core, &mut *self.scratch, self.counters);
         let output =
             self.guard.outside(|participant| drive_on(core, participant, scratch, counters, operation));
-        self.borders = core.borders();
+        (self.head, self.read_only) = (core.lowest(false), core.lowest(true));
         output
     }
 }
@@ -142,7 +145,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             let mut turn = self.turn();
             for lane in &mut lanes {
                 lane.candidate = turn.core.index.candidate(lane.hash);
-                if lane.candidate >= turn.borders.head {
+                if lane.candidate >= turn.head {
                     turn.core.prefetch_record(lane.candidate);
                 }
             }
@@ -167,7 +170,8 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         let guard = self.participant.enter();
         Turn {
             core: &self.core,
-            borders: self.core.borders(),
+            head: self.core.lowest(false),
+            read_only: self.core.lowest(true),
             guard,
             scratch: &mut self.scratch,
             counters: &self.counters.0,

@@ -60,8 +60,8 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold };
         if cold.is_none() {
             let candidate = self.core.index.candidate(operation.key().hash);
-            let borders = self.core.borders();
-            if let Some(output) = shortcut(&self.core, &guard, borders, candidate, operation, &mut context)? {
+            let lowest = self.core.lowest(O::UPDATES);
+            if let Some(output) = shortcut(&self.core, &guard, lowest, candidate, operation, &mut context)? {
                 return Ok(Step::Done(output));
             }
         }

@@ -9,7 +9,16 @@ use crate::step::Outcome;
 use crate::workspace::Workspace;
 
 /// The judges that the gate runs, in order. Adding one is adding its name.
-const JUDGES: &[&str] = &["model", "linearize", CRASH_JUDGE, "bitflips", "beyond-memory"];
+const JUDGES: &[&str] = &[
+    "model",
+    "linearize",
+    CRASH_JUDGE,
+    "bitflips",
+    "beyond-memory",
+    "log-power-loss",
+    "log-damage",
+    "log-kill",
+];
 
 /// The judge that kills and recovers.
 const CRASH_JUDGE: &str = "crash";

@@ -3,5 +3,6 @@
 
 pub mod history;
 pub mod judges;
+pub mod log;
 pub mod model;
 pub mod workload;

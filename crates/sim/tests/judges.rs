@@ -4,6 +4,9 @@ use oxifaster_sim::judges::beyond_memory::{self, BeyondMemoryOptions};
 use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
+use oxifaster_sim::log::damage::{self, DamageOptions};
+use oxifaster_sim::log::kill::{self, KillOptions};
+use oxifaster_sim::log::power_loss::{self, PowerLossOptions};
 
 #[test]
 fn model() {
@@ -51,4 +54,34 @@ fn beyond_memory() {
         assert!(report.count(&format!("{shape}_log_mib")) >= Some(10), "{report}");
         assert!(report.count(&format!("{shape}_device_reads")) > Some(100), "{report}");
     }
+}
+
+#[test]
+fn log_power_loss() {
+    let options = PowerLossOptions { seed: 1, images: 300 };
+    let report = power_loss::judge(&options, &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    assert!(
+        report.count("acknowledged") > Some(1_000) && report.count("cut_off_bytes") > Some(10_000),
+        "{report}"
+    );
+}
+
+#[test]
+fn log_damage() {
+    let options = DamageOptions { seed: 1, log_bytes: 24 << 10, stride: 37 };
+    let report = damage::judge(&options, &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    assert!(report.count("closed_flips_detected") > Some(1_000), "{report}");
+    assert!(report.count("truncations_cut_off") > Some(50), "{report}");
+}
+
+#[test]
+fn log_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = KillOptions { seed: 1, kills: 6, folder: folder.path().to_owned() };
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_judge"));
+    let report = kill::judge(program, &options, &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    assert!(report.count("acknowledged") > Some(10), "{report}");
 }

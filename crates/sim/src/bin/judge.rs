@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program whose result is its output")]
 
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, exit};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
 use oxifaster_sim::judges::canaries;
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
+use oxifaster_sim::log::damage::{self, DamageOptions};
+use oxifaster_sim::log::kill::{self, ChildOptions, KillOptions};
+use oxifaster_sim::log::power_loss::{self, PowerLossOptions};
 
 /// Judges whether oxifaster keeps its promises.
 #[derive(Debug, Parser)]
@@ -72,6 +76,40 @@ enum Judge {
         /// Threads, at most 4.
         #[arg(long, default_value_t = 4)]
         threads: usize,
+    },
+    /// FasterLog: power loss, kills and failing requests lose nothing that was acknowledged, and invent nothing.
+    LogPowerLoss {
+        /// Images of logs that ended without a close.
+        #[arg(long)]
+        images: Option<u64>,
+    },
+    /// FasterLog: turned bits, truncations and replayed blocks are told.
+    LogDamage {
+        /// KiB of log.
+        #[arg(long, default_value_t = 64)]
+        log_kib: u64,
+        /// Every so many bits only.
+        #[arg(long)]
+        stride: Option<u64>,
+    },
+    /// FasterLog: a killed process keeps what it was told.
+    LogKill {
+        /// Processes that are killed.
+        #[arg(long)]
+        kills: Option<u64>,
+        /// Where the files go.
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
+    /// The process that `log-kill` kills.
+    #[command(hide = true)]
+    LogKillChild {
+        /// Folder of the log.
+        #[arg(long)]
+        folder: PathBuf,
+        /// Number of its life.
+        #[arg(long)]
+        life: u64,
     },
     /// Every planted bug is caught by its judge (needs `--cfg canaries`).
     Canaries {
@@ -140,14 +178,53 @@ fn run(arguments: &Arguments, seed: u64) -> Report {
             };
             beyond_memory::judge(&options, &mut progress)
         }
-        Judge::Canaries { only } => match std::env::current_exe() {
-            Ok(program) => canaries::judge(&program, seed, only, &mut progress),
-            Err(error) => {
-                let mut report = Report::new("canaries", seed);
-                report.blame(format!("the path of this program: {error}"));
-                report
+        Judge::Canaries { only } => {
+            with_program("canaries", seed, |program| canaries::judge(program, seed, only, &mut progress))
+        }
+        log => run_log(log, seed, long),
+    }
+}
+
+fn run_log(judge: &Judge, seed: u64, long: bool) -> Report {
+    let mut progress = |message: &str| eprintln!("{message}");
+    match judge {
+        Judge::LogPowerLoss { images } => {
+            let images = images.unwrap_or(if long { 100_000 } else { 5_000 });
+            power_loss::judge(&PowerLossOptions { seed, images }, &mut progress)
+        }
+        Judge::LogDamage { log_kib, stride } => {
+            let stride = stride.unwrap_or(1).max(1);
+            damage::judge(&DamageOptions { seed, log_bytes: log_kib << 10, stride }, &mut progress)
+        }
+        Judge::LogKill { kills, folder } => with_program("log-kill", seed, |program| {
+            let folder = folder.clone().unwrap_or_else(std::env::temp_dir);
+            let kills = kills.unwrap_or(if long { 5_000 } else { 200 });
+            kill::judge(program, &KillOptions { seed, kills, folder }, &mut progress)
+        }),
+        Judge::LogKillChild { folder, life } => {
+            let mut report = Report::new("log-kill-child", seed);
+            if let Err(error) = kill::child(&ChildOptions { folder: folder.clone(), life: *life, seed }) {
+                report.blame(format!("{error:?}"));
             }
-        },
+            report
+        }
+        other => {
+            let mut report = Report::new("log", seed);
+            report.blame(format!("{other:?} is no judge of the log"));
+            report
+        }
+    }
+}
+
+/// Runs a judge that starts processes of this program.
+fn with_program(judge: &'static str, seed: u64, run: impl FnOnce(&Path) -> Report) -> Report {
+    match std::env::current_exe() {
+        Ok(program) => run(&program),
+        Err(error) => {
+            let mut report = Report::new(judge, seed);
+            report.blame(format!("the path of this program: {error}"));
+            report
+        }
     }
 }
 

@@ -1,0 +1,8 @@
+//! What the judges of `FasterLog` share: entries that tell whose they are, a ledger of what was shown, and a life of a log.
+
+pub mod damage;
+pub mod entries;
+pub mod kill;
+pub mod ledger;
+pub mod life;
+pub mod power_loss;

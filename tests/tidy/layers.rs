@@ -2,7 +2,7 @@
 //!
 //! | layer | packages |
 //! |---|---|
-//! | 0 | `device` |
+//! | 0 | `device`, `workload` |
 //! | 1 | `core` |
 //! | 2 | `store`, `log` |
 //! | 3 | `f2` |
@@ -14,8 +14,9 @@
 use std::collections::BTreeSet;
 
 /// Packages by their folder's name, and their layer.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
     ("device", 0),
+    ("workload", 0),
     ("core", 1),
     ("store", 2),
     ("log", 2),

@@ -1,20 +1,13 @@
-//! Workloads: which key next, and values that show what happened to them.
+//! Workloads of the judges: which key next, and values that show what happened to them.
 //!
-//! Callers: judges and benchmarks. Everything follows from a seed.
+//! Keys and randomness come from the `oxifaster-workload` crate, which `oxifaster ycsb` draws from too. Here is what only
+//! judges need:
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`prng`] | the random generator |
-//! | [`zipfian`] | skewed ranks |
-//! | [`keys`] | uniform, zipfian, scrambled, latest, hot set, private |
 //! | [`shape`] | key and value types of the three value classes; torn values and lost updates show in them |
 
-pub mod keys;
-pub mod prng;
 pub mod shape;
-pub mod zipfian;
 
-pub use keys::{Distribution, Keys};
-pub use prng::{Prng, mix};
+pub use oxifaster_workload::{Distribution, Keys, Prng, YCSB_THETA, Zipfian, mix};
 pub use shape::{Bulky, Fixed, LANES_MAX, Shape, Varlen, Words};
-pub use zipfian::{YCSB_THETA, Zipfian};

@@ -13,7 +13,7 @@
 
 use std::fmt::Debug;
 
-use super::prng::mix;
+use oxifaster_workload::mix;
 
 /// Threads that can have a lane of their own.
 pub const LANES_MAX: usize = 4;

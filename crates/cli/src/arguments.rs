@@ -1,8 +1,10 @@
 //! The command line: what can be asked, with examples in every `--help`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use oxifaster_workload::Workload;
 
 use crate::byte_size::ByteSize;
 use crate::failure::EXIT_CODES_HELP;
@@ -33,6 +35,8 @@ pub enum Command {
     Stats(StatsArguments),
     /// Read every block of a store and check every checksum.
     Verify(VerifyArguments),
+    /// Measure: YCSB's workloads on a store of its own.
+    Ycsb(YcsbArguments),
 }
 
 const LOAD_EXAMPLES: &str = "\
@@ -207,6 +211,93 @@ pub struct VerifyArguments {
     pub output: OutputArguments,
 }
 
+const YCSB_EXAMPLES: &str = "\
+Examples:
+  oxifaster ycsb                                                half reads, half upserts, zipfian keys, in memory
+  oxifaster ycsb --workload c --distribution uniform --batch 256 --keys 20000000 --memory 2G
+  oxifaster ycsb --workload f --keys 50000000 --memory 512M --device file --dir /data/scratch   beyond memory
+  oxifaster ycsb --workload load --keys 10000000 --device file  how fast keys are inserted
+  oxifaster ycsb --value-bytes 100 --threads 4 --report a.svg --json > a.json
+
+Workloads: a 50 % reads, 50 % upserts; b 95 % reads, 5 % upserts; c reads; d 95 % reads of the newest keys, 5 % inserts;
+f 50 % reads, 50 % read-modify-writes; upsert, rmw: nothing else; load: inserts of all keys. Keys are numbers of 8 bytes.
+All keys are loaded first, then the workload warms up, then it is measured: operations that were completed between
+two looks at every thread's counters. Each thread starts its next operation when its last one is done. Of single
+operations one in 32 is timed; of batches each one is, as a whole. With --batch N, N operations are drawn by the mix and run as one
+batched call a kind. The store is new, made in a folder of its own, and removed at the end.";
+
+/// Arguments of `ycsb`.
+#[derive(Debug, Args)]
+#[command(after_help = YCSB_EXAMPLES)]
+pub struct YcsbArguments {
+    /// Mix of operations.
+    #[arg(long, default_value = "a", value_name = "NAME", value_parser = workload)]
+    pub workload: Workload,
+    /// How keys are chosen: uniform; zipfian (YCSB's scrambled one, theta 0.99); hot (80 % of the operations on 20 % of the
+    /// keys). Default: zipfian. Workload d reads the newest keys.
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "NAME")]
+    pub distribution: Option<DistributionName>,
+    /// Keys.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub keys: u64,
+    /// Bytes of a value: 8 are a number that is updated by one instruction, others a string of bytes.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub value_bytes: u32,
+    /// Operations in a batch; 1 are single operations.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub batch: u32,
+    /// Threads, each with a session. Default: the number of cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Total memory of log, index and buffers; the program divides it.
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub memory: ByteSize,
+    /// Where the log goes: memory (nowhere: everything must fit), file, or io_uring (a file that is read through it).
+    #[arg(long, value_enum, default_value = "memory", hide_possible_values = true, value_name = "NAME")]
+    pub device: DeviceName,
+    /// Folder in which the folder of the store is made. Default: that of temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+    /// Length of the measured run. Default: 10.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub seconds: Option<Duration>,
+    /// Length of the run before it that is not measured. Default: 2.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub warm_up: Option<Duration>,
+    /// Keys and operations follow from it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Draw throughput and latencies into this file.
+    #[arg(long, value_name = "FILE.svg", value_parser = svg_file)]
+    pub report: Option<PathBuf>,
+    /// How the result is written.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// How keys are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DistributionName {
+    /// Each equally likely.
+    Uniform,
+    /// YCSB's scrambled zipfian.
+    Zipfian,
+    /// A hot set.
+    Hot,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// Nowhere.
+    Memory,
+    /// Files.
+    File,
+    /// Files that are read through `io_uring`.
+    #[value(name = "io_uring")]
+    IoUring,
+}
+
 /// Memory and threads.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Resources {
@@ -222,8 +313,7 @@ impl Resources {
     /// How many threads to use.
     #[must_use]
     pub fn thread_count(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or_else(cores, usize::from)
+        thread_count(self.threads)
     }
 }
 
@@ -248,12 +338,42 @@ pub enum DeviceChoice {
     File,
 }
 
+/// So many threads, or one for each core.
+#[must_use]
+pub fn thread_count(threads: Option<u16>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    threads.map_or_else(cores, usize::from)
+}
+
 /// How results are written.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct OutputArguments {
     /// Write one JSON object to standard output instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+fn workload(text: &str) -> Result<Workload, String> {
+    Workload::ALL.into_iter().find(|workload| workload.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Workload::ALL.iter().map(|workload| workload.name()).collect();
+        format!("there is none of that name, but {}", names.join(", "))
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
+    if !(0.0..=1e6).contains(&number) {
+        return Err(format!("{text} seconds are not between 0 and 1000000"));
+    }
+    Ok(Duration::from_secs_f64(number))
+}
+
+fn svg_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_none_or(|extension| extension != "svg") {
+        return Err("it draws SVG: name a file that ends in .svg".to_owned());
+    }
+    Ok(path)
 }
 
 fn separator(text: &str) -> Result<u8, String> {
@@ -269,7 +389,9 @@ fn separator(text: &str) -> Result<u8, String> {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Arguments, separator};
+    use std::time::Duration;
+
+    use super::{Arguments, seconds, separator, svg_file};
 
     #[test]
     fn the_command_line_is_consistent_and_every_command_has_examples() {
@@ -278,6 +400,15 @@ mod tests {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("oxifaster {}", command.get_name())), "{}", command.get_name());
         }
+    }
+
+    #[test]
+    fn seconds_may_have_fractions_and_are_finite() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["", "-1", "x", "inf", "NaN", "1e7"] {
+            assert!(seconds(text).is_err(), "{text:?} was accepted");
+        }
+        assert!(svg_file("a.svg").is_ok() && svg_file("a.png").is_err() && svg_file("svg").is_err());
     }
 
     #[test]

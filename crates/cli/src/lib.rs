@@ -5,12 +5,13 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`arguments`], [`commands`] | what can be asked; each command from opening to its result |
-//! | [`store_access`] | the only way to a store |
+//! | [`store_access`] | the only way to a store that is kept |
 //! | [`verification`] | every block, every checksum |
 //! | [`input`] | from bytes to keys and values, or to words: pure parsers, chunks, sources |
 //! | [`pipeline`] | queue, permits, ordered inboxes, what the threads of a run share |
 //! | [`load`] | the pipeline of `load`: ordered, exact at a malformed line or an interrupt |
 //! | [`count`] | the pipeline of `count`, and the exact best in bounded memory |
+//! | [`ycsb`], [`chart`] | the benchmark, and its plots |
 //! | [`memory_plan`] | how `--memory` is divided |
 //! | [`report`], [`output`], [`progress_bar`] | tables, JSON, standard output, the terminal |
 //! | [`failure`], [`interrupt`] | exit codes, signals |
@@ -19,6 +20,7 @@
 
 pub mod arguments;
 pub mod byte_size;
+pub mod chart;
 pub mod commands;
 pub mod count;
 pub mod failure;
@@ -33,3 +35,4 @@ pub mod progress_bar;
 pub mod report;
 pub mod store_access;
 pub mod verification;
+pub mod ycsb;

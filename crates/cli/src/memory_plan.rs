@@ -7,8 +7,8 @@
 //! |---|---|
 //! | device I/O buffers | what the store states for its engine |
 //! | best lists of `count` | `T` x (2 `--top` + 64) x 128 |
-//! | input | an eighth of the rest, at least 48 KiB and at most 3 MiB for each of the 2 `T` + 2 chunks in flight |
-//! | index table | the largest power of two of 64-byte buckets that, with its overflow, fits into a third of the rest; a store that exists keeps at least its own |
+//! | input, for commands that read some | an eighth of the rest, at least 48 KiB and at most 3 MiB for each of the 2 `T` + 2 chunks in flight |
+//! | index table | the largest power of two of 64-byte buckets that, with its overflow, fits into a third of the rest, but not more than a known number of keys needs; a store that exists keeps at least its own |
 //! | index overflow | a quarter of the table |
 //! | checksum cache | a 64th of the log, at least 64 KiB |
 //! | log frames | all that is left, at least 8 pages of 64 KiB |
@@ -44,6 +44,10 @@ pub struct Demand {
     pub command_bytes: u64,
     /// Bytes of the store's I/O buffers.
     pub io_bytes: u64,
+    /// Whether input is read, in chunks.
+    pub takes_input: bool,
+    /// Keys, when their number is known: the table need not be larger than for these.
+    pub keys: Option<u64>,
     /// What a store that exists dictates.
     pub existing: Option<Existing>,
 }
@@ -111,15 +115,17 @@ impl MemoryPlan {
     }
 
     fn divide(demand: &Demand) -> Option<Self> {
-        let chunks_in_flight = 2 * demand.threads + 2;
+        let chunks_in_flight = if demand.takes_input { 2 * demand.threads + 2 } else { 0 };
         let rest = demand.total_bytes.checked_sub(demand.io_bytes)?.checked_sub(demand.command_bytes)?;
         let (chunk_min, chunk_max) = CHUNK_BYTES;
-        let chunk_bytes = (rest / 8 / (chunks_in_flight * CHUNK_COPIES)).clamp(chunk_min, chunk_max);
+        let chunk_bytes = (rest / 8 / (chunks_in_flight * CHUNK_COPIES).max(1)).clamp(chunk_min, chunk_max);
         let input_bytes = chunk_bytes * chunks_in_flight * CHUNK_COPIES;
         let rest = rest.checked_sub(input_bytes)?;
         // A table and its overflow take five quarters of the table's buckets.
         let most_buckets = rest / 3 / (BUCKET_BYTES * 5 / 4);
-        let planned = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
+        let affordable = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
+        let needed = demand.keys.map(|keys| keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two());
+        let planned = affordable.min(needed.map_or(u64::MAX, |buckets| buckets.max(BUCKETS_MIN)));
         let buckets = match demand.existing {
             None => planned,
             Some(existing) if existing.table_may_grow => planned.max(existing.buckets),
@@ -211,7 +217,15 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn demand(total_bytes: u64, threads: u64) -> Demand {
-        Demand { total_bytes, threads, command_bytes: 0, io_bytes: 8 * MIB, existing: None }
+        Demand {
+            total_bytes,
+            threads,
+            command_bytes: 0,
+            io_bytes: 8 * MIB,
+            takes_input: true,
+            keys: None,
+            existing: None,
+        }
     }
 
     #[test]
@@ -236,6 +250,20 @@ mod tests {
         assert_eq!(plan.keys_carried_well(), 655_360);
         assert_eq!(plan.chunk_bytes, 7 * MIB / 18);
         assert!(plan.log_bytes > 38 * MIB, "{plan:?}");
+    }
+
+    #[test]
+    fn a_known_number_of_keys_bounds_the_table_and_what_is_left_is_log() {
+        let of =
+            |keys| MemoryPlan::new(&Demand { keys, takes_input: false, ..demand(256 * MIB, 2) }).unwrap();
+        let (unknown, few, many) = (of(None), of(Some(100_000)), of(Some(1 << 40)));
+        assert_eq!((unknown.table_bytes, unknown.input_bytes), (many.table_bytes, 0));
+        assert_eq!(few.buckets(), 32_768);
+        assert!(
+            few.keys_carried_well() >= 100_000 && few.log_bytes > unknown.log_bytes + 60 * MIB,
+            "{few:?}"
+        );
+        assert_eq!(of(Some(1)).buckets(), 1024);
     }
 
     #[test]

@@ -44,3 +44,47 @@ impl ProgressLine {
         self.bar.finish_and_clear();
     }
 }
+
+/// How far a benchmark is: its phases, one after the other on one line.
+#[derive(Debug, Default)]
+pub struct PhaseLine {
+    bar: Option<(&'static str, ProgressBar)>,
+}
+
+impl PhaseLine {
+    /// Shows a phase at `position` of `total`, and how fast it is now.
+    pub fn show(&mut self, phase: &'static str, position: u64, total: u64, per_second: u64) {
+        if self.bar.as_ref().is_none_or(|(shown, _)| *shown != phase) {
+            self.finish();
+            let bar = ProgressBar::new(total);
+            if let Ok(style) = ProgressStyle::with_template(PHASE_TEMPLATE) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(phase);
+            self.bar = Some((phase, bar));
+        }
+        if let Some((_, bar)) = &self.bar {
+            bar.set_position(position.min(total));
+            bar.set_message(format!("{} operations/s", Grouped(per_second)));
+        }
+    }
+
+    /// Takes the line off the terminal.
+    pub fn finish(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+const PHASE_TEMPLATE: &str = "{prefix:7} {bar:30} {percent:>3} %  {msg}  {eta} left";
+
+#[cfg(test)]
+mod tests {
+    use super::{PHASE_TEMPLATE, ProgressStyle};
+
+    #[test]
+    fn templates_are_understood() {
+        ProgressStyle::with_template(PHASE_TEMPLATE).unwrap();
+    }
+}

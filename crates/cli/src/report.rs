@@ -28,6 +28,8 @@ pub enum Figure {
         /// In what time.
         time: Duration,
     },
+    /// Nanoseconds, with fractions.
+    Nanoseconds(f64),
     /// A name.
     Text(String),
     /// Yes or no.
@@ -35,36 +37,26 @@ pub enum Figure {
 }
 
 impl Figure {
-    #[expect(clippy::cast_precision_loss, reason = "rates are for people: a rounded rate is right")]
-    fn rate(count: u64, time: Duration) -> f64 {
-        if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
-    }
-
     fn to_json(&self) -> Value {
         match self {
             Figure::Count(number) | Figure::Bytes(number) => Value::from(*number),
             Figure::MaybeBytes(number) => Value::from(*number),
             Figure::Time(time) => Value::from(time.as_secs_f64()),
-            Figure::Rate { count, time } => Value::from(Self::rate(*count, *time)),
+            Figure::Rate { count, time } => Value::from(per_second(*count, *time)),
+            Figure::Nanoseconds(time) => Value::from(*time),
             Figure::Text(text) => Value::from(text.as_str()),
             Figure::Flag(flag) => Value::from(*flag),
         }
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate is positive and far below 2^64; the fraction is dropped on purpose"
-    )]
     fn to_text(&self) -> String {
         match self {
             Figure::Count(number) => Grouped(*number).to_string(),
             Figure::Bytes(bytes) | Figure::MaybeBytes(Some(bytes)) => ByteSize(*bytes).to_string(),
             Figure::MaybeBytes(None) => "unknown".to_owned(),
             Figure::Time(time) => format!("{:.2} s", time.as_secs_f64()),
-            Figure::Rate { count, time } => {
-                format!("{}/s", Grouped(Self::rate(*count, *time).round() as u64))
-            }
+            Figure::Rate { count, time } => format!("{}/s", Grouped(whole(per_second(*count, *time)))),
+            Figure::Nanoseconds(time) => format!("{time:.1} ns"),
             Figure::Text(text) => text.clone(),
             Figure::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
         }
@@ -74,6 +66,41 @@ impl Figure {
     fn is_number(&self) -> bool {
         !matches!(self, Figure::Text(_) | Figure::Flag(_))
     }
+}
+
+/// So many in a time, each second; 0 when there was no time.
+#[must_use]
+pub fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+/// The whole number nearest to a number that is not negative.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "it saturates, and figures are far below 2^64")]
+pub fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+/// A time as people write it, with three digits.
+#[must_use]
+pub fn time_text(nanoseconds: u64) -> String {
+    const UNITS: [(&str, f64); 3] = [("s", 1e9), ("ms", 1e6), ("us", 1e3)];
+    let time = nanoseconds as f64;
+    for (unit, divisor) in UNITS {
+        // Just below the unit, three digits would round up to it.
+        if time >= divisor * 0.9995 {
+            let value = time / divisor;
+            let digits = if value >= 99.95 {
+                0
+            } else if value >= 9.995 {
+                1
+            } else {
+                2
+            };
+            return format!("{value:.digits$} {unit}");
+        }
+    }
+    format!("{nanoseconds} ns")
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -158,7 +185,7 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
-    use super::{Figure, Report};
+    use super::{Figure, Report, per_second, time_text, whole};
 
     fn sample() -> Report {
         let mut report = Report::default();
@@ -171,6 +198,27 @@ mod tests {
             .section("Device", "device")
             .add("disk", "disk_bytes", Figure::Bytes(2048));
         report
+    }
+
+    #[test]
+    fn times_have_three_digits_and_rates_no_division_by_zero() {
+        let cases = [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1000, "1.00 us"),
+            (12_345, "12.3 us"),
+            (999_400, "999 us"),
+            (999_999, "1.00 ms"),
+            (99_960_000, "100 ms"),
+            (3_600_000_000_000, "3600 s"),
+        ];
+        for (nanoseconds, text) in cases {
+            assert_eq!(time_text(nanoseconds), text);
+        }
+        assert_eq!(
+            (whole(per_second(10, Duration::ZERO)), whole(per_second(3, Duration::from_secs(2)))),
+            (0, 2)
+        );
     }
 
     #[test]

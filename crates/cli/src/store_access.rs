@@ -1,4 +1,4 @@
-//! The program's only way to a store: where it lies in a folder, what it holds, how it is opened and closed.
+//! The program's only way to a store that is kept: where it lies in a folder, what it holds, how it is opened and closed.
 //!
 //! A store is a segmented device with the prefix `store`: `store.meta` and `store.{index}.log`. `load` keeps bytes under
 //! bytes, `count` keeps numbers under bytes; the codec numbers in the metadata tell which a folder holds, and each of the
@@ -186,7 +186,17 @@ impl StoreFolder {
             table_may_grow,
         });
         let io_bytes = FasterKvConfig::default().memory_plan().io_bytes;
-        MemoryPlan::new(&Demand { total_bytes, threads: threads as u64, command_bytes, io_bytes, existing })
+        let threads = threads as u64;
+        let (takes_input, keys) = (true, None);
+        MemoryPlan::new(&Demand {
+            total_bytes,
+            threads,
+            command_bytes,
+            io_bytes,
+            takes_input,
+            keys,
+            existing,
+        })
     }
 
     /// Opens the store, or makes it.
@@ -218,7 +228,8 @@ fn value_codec<V: PersistValue>() -> u32 {
 }
 
 /// The store's configuration for a plan.
-fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
+#[must_use]
+pub fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
     FasterKvConfig {
         table_size: plan.buckets(),
         log_memory_size: plan.log_bytes,

@@ -155,10 +155,7 @@ mod tests {
     /// The names of the first keys that every YCSB load inserts.
     #[test]
     fn the_spreading_hash_is_that_of_ycsb() {
-        assert_eq!(
-            (spread(0), spread(1)),
-            (6_284_781_860_667_377_211, 8_517_097_267_634_966_620)
-        );
+        assert_eq!((spread(0), spread(1)), (6_284_781_860_667_377_211, 8_517_097_267_634_966_620));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | rmw | | | | 100 % |
 //! | load | | | 100 % | |
 //!
-//! The first five are those of the YCSB paper (Cooper et al., SoCC 2010), with an update that writes the whole value; e, which
+//! The first five are those of the YCSB paper (Cooper et al., 2010), with an update that writes the whole value; e, which
 //! scans ranges, has no counterpart in a hash store. The last three are what FASTER is measured with.
 
 use std::fmt;
@@ -33,8 +33,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them; each is at the place of its number.
-    pub const ALL: [Operation; 4] =
-        [Operation::Read, Operation::Upsert, Operation::Insert, Operation::Rmw];
+    pub const ALL: [Operation; 4] = [Operation::Read, Operation::Upsert, Operation::Insert, Operation::Rmw];
 
     /// What reports call it.
     #[must_use]

@@ -6,6 +6,7 @@
 //! | `keys` | `get` and `delete` |
 //! | `stats` | what is in a store |
 //! | `verify` | every checksum |
+//! | `ycsb`, `ycsb_report` | a workload on a store of its own; what that showed |
 //! | `figures` | the figures that several of them report |
 
 mod count;
@@ -14,6 +15,8 @@ mod keys;
 mod load;
 mod stats;
 mod verify;
+mod ycsb;
+mod ycsb_report;
 
 use std::ffi::OsString;
 
@@ -47,6 +50,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Count(arguments) => count::run(arguments),
         Command::Stats(arguments) => stats::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Ycsb(arguments) => ycsb::run(arguments),
     }
 }
 

@@ -62,7 +62,7 @@ impl RunState {
     }
 
     /// Waits until no worker runs, at most `timeout`; says whether none does.
-    fn wait_ended(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_ended(&self, timeout: Duration) -> bool {
         let running = self.running.lock();
         if *running == 0 {
             return true;

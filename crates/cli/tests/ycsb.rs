@@ -141,8 +141,8 @@ fn wrong_arguments_are_one_sentence() {
         (&["--report", "a.png"], &[".svg"]),
         (&["--keys", "10000000", "--memory", "32M"], &["does not hold 10000000 keys", "MiB are enough"]),
         (
-            &["--value-bytes", "500000", "--keys", "20", "--memory", "20M"],
-            &["--value-bytes 500000", "a record has at most"],
+            &["--value-bytes", "700000", "--keys", "10", "--memory", "20M", "--threads", "2"],
+            &["--value-bytes 700000", "a record has at most"],
         ),
     ];
     for (arguments, words) in cases {

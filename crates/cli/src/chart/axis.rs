@@ -24,7 +24,8 @@ impl Axis {
     #[must_use]
     pub fn linear(label: impl Into<String>, most: f64, write: impl Fn(f64) -> String) -> Self {
         let step = round_step(most);
-        let count = (most / step).ceil().max(1.0);
+        // What is beyond the last step by a hair stands at its end.
+        let count = (most / step - 0.02).ceil().max(1.0);
         let ticks = steps(count).map(|tick| tick * step).map(|value| (value, write(value))).collect();
         Self { label: label.into(), scale: Scale::Linear, from: 0.0, to: count * step, ticks }
     }
@@ -108,6 +109,8 @@ mod tests {
     fn ticks_are_round_and_cover_the_values() {
         let axis = Axis::linear("x", 9.3, |value| value.to_string());
         assert_eq!(written(&axis), ["0", "2", "4", "6", "8", "10"]);
+        let axis = Axis::linear("x", 3.001, |value| value.to_string());
+        assert_eq!(written(&axis), ["0", "1", "2", "3"]);
         let axis = Axis::linear("x", 0.0, |value| value.to_string());
         assert_eq!(written(&axis), ["0", "1"]);
         let axis = Axis::logarithmic("x", 120.0, 4.0e4, |value| format!("{value:.0}"));

@@ -7,7 +7,7 @@ use super::document::{Anchor, Document};
 const LEFT: f64 = 78.0;
 const ABOVE: f64 = 34.0;
 const BELOW: f64 = 48.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 28.0;
 
 /// A line and what it is called.
 #[derive(Clone, Debug)]

@@ -21,7 +21,6 @@ use crate::output;
 use crate::progress_bar::PhaseLine;
 use crate::report::{per_second, whole};
 use crate::store_access::{PREFIX, SEGMENT_BYTES, device_failure, store_config, store_failure};
-use crate::ycsb::lane::Lane;
 use crate::ycsb::latency::Latencies;
 use crate::ycsb::run::drawing_nanoseconds;
 use crate::ycsb::{Payload, Settings, measure};
@@ -178,7 +177,7 @@ impl Run<'_> {
     /// Divides the memory; without a device behind it, all keys must fit.
     fn plan<V: Payload>(&self, has_device: bool) -> Result<MemoryPlan, Failure> {
         let settings = self.settings;
-        let own = Latencies::memory_bytes(settings) + Lane::<V, NullDisk>::memory_bytes(settings);
+        let own = Latencies::memory_bytes(settings) + settings.operations_bytes();
         let demand = |total_bytes| Demand {
             total_bytes,
             threads: settings.threads as u64,

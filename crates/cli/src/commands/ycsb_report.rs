@@ -175,12 +175,15 @@ impl Results {
     pub(super) fn to_svg(&self) -> String {
         let settings = &self.settings;
         let title = format!("oxifaster ycsb: workload {}, {} keys", settings.workload, self.distribution());
+        let operations = match settings.batch {
+            1 => "single operations".to_owned(),
+            batch => format!("batches of {batch}"),
+        };
         let subtitle = format!(
-            "{} keys, values of {} bytes, {} thread(s), batches of {}, device: {}; {} operations/s",
+            "{} keys, values of {} bytes, {} thread(s), {operations}, device: {}; {} operations/s",
             Grouped(settings.keys),
             settings.value_bytes,
             settings.threads,
-            settings.batch,
             self.device,
             Grouped(whole(per_second(self.measurement.done.total(), self.measurement.length))),
         );

@@ -128,13 +128,6 @@ impl<V: Payload, D: StorageDevice> Lane<V, D> {
         }
     }
 
-    /// Bytes that a thread's buffers take.
-    #[must_use]
-    pub fn memory_bytes(settings: &Settings) -> u64 {
-        let block = settings.batch.max(SAMPLE_EVERY) as u64;
-        block * (64 + settings.value_bytes as u64) + 2 * settings.value_bytes as u64
-    }
-
     /// Runs until the source or the stage ends.
     ///
     /// # Errors

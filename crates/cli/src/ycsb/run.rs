@@ -24,8 +24,6 @@ use crate::pipeline::RunState;
 
 /// Time between two snapshots.
 const TICK: Duration = Duration::from_millis(100);
-/// Keys of a batch when loading is not what is measured.
-const LOAD_BATCH: usize = 256;
 /// Operations that are drawn to learn what drawing costs.
 const DRAWS: u32 = 200_000;
 
@@ -104,12 +102,10 @@ pub fn measure<V: Payload, D: StorageDevice>(
     on_tick: &mut dyn FnMut(Tick),
 ) -> Result<(Option<LoadPhase>, Measurement), Failure> {
     let is_load = settings.workload == Workload::Load;
-    let batch = if is_load { settings.batch } else { LOAD_BATCH };
-    let load_settings = Settings { workload: Workload::Load, batch, ..*settings };
     let shares = shares(settings.keys, settings.threads);
     let sources = shares.into_iter().map(Source::Keys).collect();
     let until = Until::Keys(settings.keys);
-    let loading = Phase::start(store, &load_settings, sources, explain)?;
+    let loading = Phase::start(store, &settings.for_loading(), sources, explain)?;
     let loaded = loading.watch("load", until, true, interrupt, on_tick)?.finish(explain)?;
     if is_load {
         return Ok((None, loaded));

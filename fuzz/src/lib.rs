@@ -5,6 +5,7 @@
 //! because this workspace needs a C++ compiler and theirs must not). A body therefore uses nothing but the crate it tests.
 
 pub mod codecs;
+pub mod faster_log;
 pub mod input_lines;
 pub mod log_metadata;
 pub mod metadata_slot;

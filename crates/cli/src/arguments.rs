@@ -10,6 +10,7 @@ use crate::byte_size::ByteSize;
 use crate::failure::EXIT_CODES_HELP;
 use crate::input::Format;
 use crate::input::format::ColumnName;
+use crate::log_arguments::LogCommandArguments;
 
 /// A key-value store in a folder, for state larger than memory.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Measure: YCSB's workloads on a store of its own.
     Ycsb(YcsbArguments),
+    /// Append lines to a durable log, read, check, truncate and measure it.
+    Log(LogCommandArguments),
 }
 
 const LOAD_EXAMPLES: &str = "\

@@ -4,7 +4,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`arguments`], [`commands`] | what can be asked; each command from opening to its result |
+//! | [`arguments`], [`log_arguments`], [`commands`] | what can be asked; each command from opening to its result |
 //! | [`store_access`] | the only way to a store that is kept |
 //! | [`verification`] | every block, every checksum |
 //! | [`input`] | from bytes to keys and values, or to words: pure parsers, chunks, sources |
@@ -27,6 +27,7 @@ pub mod failure;
 pub mod input;
 pub mod interrupt;
 pub mod load;
+pub mod log_arguments;
 pub mod memory_plan;
 pub mod output;
 pub mod pipeline;

@@ -7,12 +7,14 @@
 //! | `stats` | what is in a store |
 //! | `verify` | every checksum |
 //! | `ycsb`, `ycsb_report` | a workload on a store of its own; what that showed |
+//! | `log` | a `FasterLog` in a folder |
 //! | `figures` | the figures that several of them report |
 
 mod count;
 mod figures;
 mod keys;
 mod load;
+mod log;
 mod stats;
 mod verify;
 mod ycsb;
@@ -51,6 +53,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Stats(arguments) => stats::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Ycsb(arguments) => ycsb::run(arguments),
+        Command::Log(arguments) => log::run(arguments),
     }
 }
 

@@ -1,0 +1,84 @@
+//! `log`: lines go in, come out again, survive, are truncated, and damage is told.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod program;
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use program::{Ran, command, number};
+
+fn log(folder: &Path, words: &[&str]) -> Ran {
+    let output = command().arg("log").args(words).arg("--dir").arg(folder).output().unwrap();
+    Ran::of(output)
+}
+
+fn append(folder: &Path, rule: &str, lines: &str) -> Ran {
+    let mut child = command()
+        .args(["log", "append", "--json", "--commit", rule, "--dir"])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn lines_go_in_and_come_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut expected = String::new();
+    for (rule, lines) in [("each", 20), ("every 1ms", 3000), ("every 64KiB", 3000), ("end", 100)] {
+        let text: String = (0..lines).map(|line| format!("{rule}: line {line}\n")).collect();
+        let report = append(folder.path(), rule, &text).with_code(0).json();
+        assert_eq!(number(&report, "/entries"), lines);
+        expected.push_str(&text);
+    }
+    // An empty line is an entry, and so is a last line without its end.
+    append(folder.path(), "end", "\nlast").with_code(0);
+    expected.push_str("\nlast\n");
+    assert_eq!(log(folder.path(), &["cat"]).with_code(0).text(), expected);
+    assert_eq!(log(folder.path(), &["tail", "-n", "2"]).with_code(0).text(), "\nlast\n");
+    let some = log(folder.path(), &["cat", "--from", "20", "--count", "1", "--numbers"]).with_code(0);
+    assert_eq!(some.text(), "20\tevery 1ms: line 0\n");
+    let report = log(folder.path(), &["verify", "--json"]).with_code(0).json();
+    assert_eq!(number(&report, "/entries"), 6122);
+    assert_eq!(report["clean"], true);
+
+    log(folder.path(), &["truncate", "--before", "6000", "--from", "6121"]).with_code(0);
+    let left = log(folder.path(), &["cat", "--numbers"]).with_code(0).text();
+    assert_eq!(left.lines().count(), 121);
+    assert!(left.starts_with("6000\tevery 64KiB: line 2980\n") && left.ends_with("6120\t\n"), "{left}");
+    log(folder.path(), &["truncate", "--before", "5"]).with_code(6).saying(&["no entry 5", "6000"]);
+}
+
+#[test]
+fn damage_and_wrong_folders_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    log(folder.path(), &["cat"]).with_code(7).saying(&["there is no log"]);
+    let text: String = (0..500).map(|line| format!("line {line}\n")).collect();
+    append(folder.path(), "every 4KiB", &text).with_code(0);
+    let path = folder.path().join("log.000000.log");
+    let mut file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(4096 + 2000)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(4096 + 2000)).unwrap();
+    file.write_all(&[byte[0] ^ 4]).unwrap();
+    log(folder.path(), &["verify"]).with_code(5).saying(&["damaged", "address"]);
+    log(folder.path(), &["cat"]).with_code(5);
+    append(folder.path(), "sometimes", "x\n").with_code(2).saying(&["sometimes", "every 5ms"]);
+}
+
+#[test]
+fn the_benchmark_counts_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    for (rule, threads) in [("each", "3"), ("every 5ms", "2")] {
+        let words = ["bench", "--json", "--seconds", "1", "--commit", rule, "--threads", threads];
+        let report = log(folder.path(), &words).with_code(0).json();
+        assert!(number(&report, "/entries") > 10 && number(&report, "/commits") > 3, "{report}");
+    }
+}

@@ -368,7 +368,7 @@ impl Progress {
         self.written.notify_one();
     }
 
-    /// Words were released, or the end of the failure.
+    /// Blocks were written, so the failure is over, or words were released. The writer, or truncation.
     pub(crate) fn room_made(&self) {
         let mut state = self.state.lock();
         state.failure = None;
@@ -451,7 +451,6 @@ impl Progress {
         state.in_flight = state.in_flight.saturating_sub(count);
         let reached = placed.reaches();
         state.durable = placed;
-        state.failure = None;
         let waiting = std::mem::take(&mut state.waiting);
         let (done, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|waiting| waiting.goal.is_reached_by(reached));
@@ -543,4 +542,31 @@ fn failure_since(state: &State, failures_before: u64) -> Option<Error> {
     let unknown =
         || Error::new(ErrorKind::Io, "a commit failed, and a later one has not covered it yet: commit again");
     Some(state.failure.as_ref().map_or_else(unknown, Error::duplicate))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A commit is being synced when the next one fails to be written. That the first becomes durable must not hide the failure: a
+    /// later request has nothing new to place, and only a retry can help it.
+    #[test]
+    fn a_failure_outlives_the_sync_of_an_earlier_commit() {
+        let commit = |until| KnownCommit { until, ..KnownCommit::default() };
+        let progress = Progress::new(commit(8), 4);
+        let placed = [16, 24].map(|until| {
+            progress.request(until, None);
+            let placed = Placed { commit: commit(until), ticket: 0 };
+            progress.placed(&placed);
+            placed
+        });
+        let soon = || Some(clock::now() + Duration::from_millis(20));
+        assert!(progress.wait_for_work(soon()).due, "both commits are placed");
+        let [first, _second] = placed;
+        progress.hand_over(first.clone());
+        progress.fail(Error::new(ErrorKind::Io, "the second can't be written"));
+        progress.durable_now(first, 1);
+        progress.request(20, None);
+        assert!(progress.wait_for_work(soon()).retry);
+    }
 }

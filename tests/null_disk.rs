@@ -113,3 +113,66 @@ fn null_disk_full_and_no_increment_is_lost_while_pages_are_reclaimed() {
     let sum: u64 = (0..COUNTERS).map(|key| session.read(&key).unwrap().unwrap()).sum();
     assert_eq!(sum, 180_000);
 }
+
+/// Writers with values that grow and shrink, a third of the memory alive: the frames kept aside for copies are theirs alone.
+/// Once they were not, and the store was full for ever.
+#[test]
+fn null_disk_full_never_with_many_writers() {
+    const THREADS: u64 = 4;
+    const KEYS: u64 = 400;
+    let store = store::<Vec<u8>>();
+    let value =
+        |number: u64| vec![number as u8; 10 + (number.wrapping_mul(0x9E37_79B9) >> 20) as usize % 400];
+    let workers: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                let mut session = store.start_session().unwrap();
+                for number in 0..60_000_u64 {
+                    let key = thread * KEYS + number.wrapping_mul(7919) % KEYS;
+                    session.upsert(key, value(number)).unwrap();
+                }
+                for number in 60_000..60_000 + KEYS {
+                    session.upsert(thread * KEYS + number % KEYS, value(number)).unwrap();
+                }
+            })
+        })
+        .collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    let mut session = store.start_session().unwrap();
+    for thread in 0..THREADS {
+        for number in 60_000..60_000 + KEYS {
+            assert_eq!(session.read(&(thread * KEYS + number % KEYS)).unwrap(), Some(value(number)));
+        }
+    }
+}
+
+/// A store that is really full heals when keys are deleted, whoever filled it.
+#[test]
+fn null_disk_full_by_many_writers_heals_when_keys_are_deleted() {
+    const THREADS: u64 = 4;
+    let store = store::<Vec<u8>>();
+    let filled: u64 = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let mut session = store.start_session().unwrap();
+                scope.spawn(move || {
+                    let mut written = 0;
+                    while session.upsert(written * THREADS + thread, vec![7; 300]).is_ok() {
+                        written += 1;
+                    }
+                    written
+                })
+            })
+            .collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+    assert!(filled * 330 > (1 << 20) / 2, "full after {filled} keys");
+    let mut session = store.start_session().unwrap();
+    for key in (0..filled * 2).filter(|key| key % 10 != 0) {
+        session.delete(&key).unwrap();
+    }
+    for number in 0..5_000_u64 {
+        session.upsert(1_000_000 + number % 10, vec![1; 300 + (number as usize * 37) % 200]).unwrap();
+    }
+}

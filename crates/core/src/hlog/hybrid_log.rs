@@ -29,13 +29,15 @@ use super::maintenance::Goal;
 use super::metadata::LogMetadata;
 use super::page_layout::PageLayout;
 use super::page_ring::{AllocateRefusal, PageRing, PageTurn};
+use super::seized_tail::SeizedTail;
 use crate::address::Address;
 use crate::epoch::{EpochGuard, LightEpoch};
 use crate::error::{Error, ErrorKind};
 
 /// How long a writer waits for a free frame without any progress before it reports the log as stalled.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
-/// Frames that a log in memory alone keeps aside for compaction: one page of copies, which may straddle a page turn.
+/// Frames that a log in memory alone keeps aside for compaction: one for the live records of a page, and one for what copies that
+/// lost a race leave behind.
 const SPARE_FRAMES: u64 = 2;
 /// How long waiters sleep before they look again by themselves.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
@@ -276,7 +278,8 @@ impl HybridLog {
     }
 
     /// The error of a log in memory alone that has no free frame.
-    fn memory_is_full(&self) -> Error {
+    #[must_use]
+    pub fn memory_is_full(&self) -> Error {
         Error::new(
             ErrorKind::OutOfMemory,
             format!(
@@ -287,15 +290,16 @@ impl HybridLog {
         )
     }
 
-    /// Makes room from the frames that are kept aside for in-memory compaction. Call it without a guard.
-    ///
-    /// # Errors
-    /// `OutOfMemory` when those are used up, too.
-    pub fn make_room_for_compaction(&self, size_words: u64) -> Result<(), Error> {
-        match self.ring.turn_page(size_words, 0) {
-            PageTurn::Turned => Ok(()),
-            PageTurn::NoFrame(_) | PageTurn::EndOfLog => Err(self.memory_is_full()),
-        }
+    /// Takes the tail from everybody, for the copies of in-memory compaction: they may use the frames that are kept aside.
+    /// Call it without a guard, one thread at a time.
+    pub fn seize_tail(&self) -> SeizedTail<'_> {
+        self.ring.seize_tail()
+    }
+
+    /// Whether a writer of `size_words` could go on if the seized tail were given back now.
+    #[must_use]
+    pub fn has_room_behind(&self, tail: &SeizedTail<'_>, size_words: u64) -> bool {
+        tail.has_room(size_words, SPARE_FRAMES)
     }
 
     /// Forgets all pages below `page` of a log that lives in memory alone: every live record in them was copied and

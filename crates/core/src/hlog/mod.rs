@@ -30,6 +30,7 @@ mod open;
 mod page_layout;
 mod page_ring;
 mod read_back;
+mod seized_tail;
 
 pub use configuration::{FRAMES_MIN, HybridLogConfig};
 pub use frames::LEAD_WORDS;
@@ -39,3 +40,4 @@ pub use open::OpenedLog;
 pub use page_layout::{CHECKSUMS_PER_BLOCK, PAGE_SIZE_BITS_MAX, PAGE_SIZE_BITS_MIN, PageLayout};
 pub use page_ring::{AllocateRefusal, PageRing};
 pub use read_back::{BlockRead, copy_words};
+pub use seized_tail::SeizedTail;

@@ -42,6 +42,7 @@ use oxifaster_device::sync::canary;
 
 use super::frames::{Frames, LEAD_WORDS};
 use super::page_layout::PageLayout;
+use super::seized_tail::SeizedTail;
 use crate::address::Address;
 use crate::epoch::{Epoch, EpochGuard, LightEpoch};
 use crate::mutation::{Mutation, order_unless, planted};
@@ -97,7 +98,8 @@ pub struct PageRing {
     tail: CachePadded<AtomicU64>,
     line: CachePadded<ReadMostly>,
     background: CachePadded<Background>,
-    turning: Mutex<()>,
+    /// Held while the page turns; true while the tail is seized.
+    turning: Mutex<bool>,
     shifts: Mutex<VecDeque<Shift>>,
 }
 
@@ -136,7 +138,7 @@ impl PageRing {
                 safe_head: AtomicU64::new(head.words()),
                 ready_pages: AtomicU64::new(ready_pages),
             }),
-            turning: Mutex::new(()),
+            turning: Mutex::new(false),
             shifts: Mutex::new(VecDeque::new()),
         }
     }
@@ -287,18 +289,20 @@ impl PageRing {
     /// Moves the tail to the next page if `size_words` do not fit and a frame is ready, `spare` frames left aside. Call it
     /// without a guard.
     pub(crate) fn turn_page(&self, size_words: u64, spare: u64) -> PageTurn {
-        let _turning = (!planted(Mutation::RingTurnUnlocked)).then(|| self.turning.lock());
+        let turning = (!planted(Mutation::RingTurnUnlocked)).then(|| self.turning.lock());
         let mut word = self.tail.load(Ordering::Acquire);
         let (page, offset) = self.split_tail(word);
         if offset + size_words <= self.layout.page_words() {
             return PageTurn::Turned;
         }
         let next = page + 1;
+        if turning.as_deref() == Some(&true) {
+            return PageTurn::NoFrame(next);
+        }
         if next >= self.layout.pages_max() {
             return PageTurn::EndOfLog;
         }
-        // Acquire pairs with the Release in `release_frames` (rule 4).
-        let ready = self.background.ready_pages.load(Ordering::Acquire);
+        let ready = self.ready_pages();
         let careless = canary::armed("turn_page_without_frame") || planted(Mutation::RingTurnWithoutFrame);
         if next + spare >= ready && !careless {
             return PageTurn::NoFrame(next);
@@ -311,6 +315,36 @@ impl PageRing {
             word = seen;
         }
         PageTurn::Turned
+    }
+
+    /// Takes the tail from everybody, until what is returned is dropped. Call it without a guard, one thread at a time.
+    pub(crate) fn seize_tail(&self) -> SeizedTail<'_> {
+        let mut seized = self.turning.lock();
+        debug_assert!(!*seized, "the tail was seized twice");
+        *seized = true;
+        let mut word = self.tail.load(Ordering::Acquire);
+        loop {
+            let (page, offset) = self.split_tail(word);
+            let full = self.join_tail(page, self.layout.page_words());
+            match self.tail.compare_exchange(word, full, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return SeizedTail::new(self, page, offset.min(self.layout.page_words())),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// The owner of the seized tail goes on in `page`. What failed reservations added to the word is dropped.
+    pub(super) fn enter_page_seized(&self, page: u64) {
+        self.frames.assign(page);
+        self.tail.swap(self.join_tail(page, self.layout.page_words()), Ordering::AcqRel);
+    }
+
+    /// The owner's cursor becomes the tail of everybody.
+    pub(super) fn release_tail(&self, page: u64, offset: u64) {
+        let mut seized = self.turning.lock();
+        // Release publishes the frames that the owner entered (rule 5).
+        self.tail.swap(self.join_tail(page, offset), Ordering::AcqRel);
+        *seized = false;
     }
 
     /// Moves the tail to the next block boundary, so that what lies below can become durable; returns it.
@@ -429,6 +463,7 @@ impl PageRing {
 
     /// First page that has no frame yet.
     pub(crate) fn ready_pages(&self) -> u64 {
+        // Acquire pairs with the Release in `release_frames` (rule 4).
         self.background.ready_pages.load(Ordering::Acquire)
     }
 }

@@ -149,17 +149,29 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         key: Key<'_>,
         value: NewValue<'_>,
     ) -> Result<Step<Prepared<'g>>, Error> {
-        let value_bytes = value.bytes();
-        let size = self.record_words(key.bytes.len(), value_bytes.len())?;
-        let Ok(address) = self.log.allocate(guard, size) else {
-            return Ok(Step::Blocked(Obstacle::Room(size)));
-        };
+        let size_words = self.record_words(key.bytes.len(), value.bytes().len())?;
+        match self.log.allocate(guard, size_words) {
+            Ok(address) => Ok(Step::Done(self.prepare_at(guard, address, size_words, slot, key, value))),
+            Err(_) => Ok(Step::Blocked(Obstacle::Room(size_words))),
+        }
+    }
+
+    /// Writes a record into space that was allocated for it.
+    #[inline]
+    pub(crate) fn prepare_at<'g>(
+        &'g self,
+        guard: &'g EpochGuard<'_>,
+        address: Address,
+        size_words: u64,
+        slot: &IndexSlot<'_>,
+        key: Key<'_>,
+        value: NewValue<'_>,
+    ) -> Prepared<'g> {
         let words = self.log.ring().words(guard, address);
-        let words = words.get(..usize::try_from(size).unwrap_or(usize::MAX)).unwrap_or(words);
+        let words = words.get(..usize::try_from(size_words).unwrap_or(usize::MAX)).unwrap_or(words);
         let record = RecordRef::new(words, Self::LAYOUT);
-        let flags = value.flags();
-        record.write_new(slot.address(), key.bytes, value_bytes, flags);
-        Ok(Step::Done(Prepared { address, record, size_words: size }))
+        record.write_new(slot.address(), key.bytes, value.bytes(), value.flags());
+        Prepared { address, record, size_words }
     }
 
     /// Publishes a prepared record, or marks it invalid if another record of the chain was faster.

@@ -1,10 +1,11 @@
 //! In-memory compaction: a store without a device gets the space of superseded and deleted records back.
 //!
 //! When no frame is free, whoever needs room takes the oldest page, copies its live records to the tail, and forgets it.
-//! Two frames are kept aside for the copies, so that a page can always be copied whole. A round over all pages that frees
-//! nothing means that the live data fill the memory: an error, never a lost key.
+//! Two frames are kept aside for the copies, and the tail is *seized* meanwhile: nobody else appends, so that nobody can use
+//! those frames up, and a page can always be copied whole. A round over all pages that makes no room means that the live
+//! data fill the memory: an error, never a lost key.
 //!
-//! One page, one thread at a time (`Reclaim::running`); other operations go on meanwhile:
+//! One page, one thread at a time (`Reclaim::running`); operations that need no space go on meanwhile:
 //!
 //! 1. Wait for all guards: every record of the page is complete, published or invalid.
 //! 2. Seal the live records: the newest of their keys, no tombstone. Who is inside under a latch, or is removing the
@@ -14,16 +15,20 @@
 //! 5. Move `begin` and `head` behind the page, wait for all guards, zero the frame.
 //!
 //! A newest record that is a tombstone is dropped: older versions of its key lie lower, on pages already forgotten. If the
-//! copies find no room (which the frames kept aside exclude), the seals that are left are taken back.
+//! store is closed on the way, the seals that are left are taken back.
+//!
+//! Why the frames kept aside are never used up: the live records of a page fit into one page, so copying takes one frame at
+//! most and gives one back. Whoever appended before the seizure has published when the first drain ends; after that only
+//! copies are published, so no copy loses a race but to a record that was written before.
 
 use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::{EpochGuard, Participant};
 use oxifaster_core::error::{Error, ErrorKind};
-use oxifaster_core::hlog::backoff;
+use oxifaster_core::hlog::{LogState, SeizedTail, backoff};
 use oxifaster_core::sync::Mutex;
 
-use crate::operations::{Core, Key, Located, NewValue, Obstacle, Step};
+use crate::operations::{Core, Key, Located, NewValue};
 use crate::recovery::scan_page;
 use crate::statistics::Operations;
 
@@ -37,14 +42,6 @@ pub(crate) struct Reclaim {
 struct Rounds {
     /// Operations at the end of a round that freed nothing: without later ones, another round would free nothing either.
     full_at: Option<Operations>,
-}
-
-/// What became of a record to be copied.
-enum Copy {
-    Done,
-    /// Another thread published in its chain: look again.
-    Again,
-    NoRoom(u64),
 }
 
 impl<K: PersistKey, V: PersistValue> Core<K, V> {
@@ -61,9 +58,8 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         if rounds.full_at.is_some_and(|operations| operations == self.registry.sum().operations) {
             return self.log.make_room(words);
         }
-        let layout = self.log.layout();
-        let mut participant = self.log.ring().epoch().register();
-        for _ in 0..self.log.ring().frames() {
+        loop {
+            // Others may have made room while this thread waited for its turn, or taken what it made.
             match self.log.make_room(words) {
                 Err(error) if error.kind() == ErrorKind::OutOfMemory => {}
                 other => {
@@ -71,39 +67,82 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
                     return other;
                 }
             }
-            let page = layout.page_of(self.log.ring().head());
-            if page >= layout.page_of(self.log.ring().tail()) {
-                break;
+            if !self.reclaim_round(words)? {
+                rounds.full_at = Some(self.registry.sum().operations);
+                return Err(self.log.memory_is_full());
             }
-            self.reclaim_page(&mut participant, page)?;
         }
-        let made = self.log.make_room(words);
-        rounds.full_at = made.is_err().then(|| self.registry.sum().operations);
-        made
+    }
+
+    /// Reclaims pages until there is room for `words`; false when none of the pages there are made it.
+    fn reclaim_round(&self, words: u64) -> Result<bool, Error> {
+        let layout = self.log.layout();
+        let mut participant = self.log.ring().epoch().register();
+        let mut tail = self.log.seize_tail();
+        for _ in 0..self.log.ring().frames() {
+            if self.log.has_room_behind(&tail, words) {
+                return Ok(true);
+            }
+            let page = layout.page_of(self.log.ring().head());
+            if page >= tail.page() {
+                return Ok(false);
+            }
+            self.reclaim_page(&mut participant, &mut tail, page)?;
+        }
+        Ok(self.log.has_room_behind(&tail, words))
     }
 
     /// Copies what is alive on the oldest page, and forgets the page.
-    fn reclaim_page(&self, participant: &mut Participant, page: u64) -> Result<(), Error> {
+    fn reclaim_page(
+        &self,
+        participant: &mut Participant,
+        tail: &mut SeizedTail<'_>,
+        page: u64,
+    ) -> Result<(), Error> {
         self.log.drain_guards();
         let candidates = self.candidates(participant, page)?;
         let mut sealed = Vec::with_capacity(candidates.len());
+        let copied = self.seal_each(participant, candidates, &mut sealed).and_then(|()| {
+            self.log.drain_guards();
+            self.copy_each(participant, tail, &mut sealed)
+        });
+        match copied {
+            Ok(()) => self.log.forget_pages_below(page + 1),
+            Err(_) => {
+                let guard = participant.enter();
+                sealed.iter().for_each(|left| self.record(&guard, *left).unseal());
+            }
+        }
+        copied
+    }
+
+    /// Seals the records that are alive, and lists them.
+    fn seal_each(
+        &self,
+        participant: &mut Participant,
+        candidates: Vec<Address>,
+        sealed: &mut Vec<Address>,
+    ) -> Result<(), Error> {
         for address in candidates {
             if self.seal_live(participant, address)? {
                 sealed.push(address);
             }
         }
-        self.log.drain_guards();
-        let mut sealed = sealed.into_iter();
-        while let Some(address) = sealed.next() {
-            if let Err(error) = self.copy_to_tail(participant, address) {
-                let guard = participant.enter();
-                for left in std::iter::once(address).chain(sealed) {
-                    self.record(&guard, left).unseal();
-                }
-                return Err(error);
-            }
+        Ok(())
+    }
+
+    /// Copies sealed records; leaves in the list what it did not come to.
+    fn copy_each(
+        &self,
+        participant: &mut Participant,
+        tail: &mut SeizedTail<'_>,
+        sealed: &mut Vec<Address>,
+    ) -> Result<(), Error> {
+        sealed.reverse();
+        while let Some(address) = sealed.last() {
+            self.copy_to_tail(participant, tail, *address)?;
+            sealed.pop();
         }
-        self.log.forget_pages_below(page + 1);
         Ok(())
     }
 
@@ -139,6 +178,10 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
                     return Ok(true);
                 }
             }
+            // Whoever was inside may have left for good, its seal with it: a closed store lets nobody in again.
+            if self.log.state() != LogState::Open {
+                return Err(self.log.state_error());
+            }
             backoff(&mut rounds);
         }
     }
@@ -151,21 +194,27 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// Copies a sealed record, which can't change, to the tail, unless a newer one of its key was published.
-    fn copy_to_tail(&self, participant: &mut Participant, address: Address) -> Result<(), Error> {
+    fn copy_to_tail(
+        &self,
+        participant: &mut Participant,
+        tail: &mut SeizedTail<'_>,
+        address: Address,
+    ) -> Result<(), Error> {
         loop {
-            let copied = {
-                let guard = participant.enter();
-                self.try_copy(&guard, address)?
-            };
-            match copied {
-                Copy::Done => return Ok(()),
-                Copy::Again => {}
-                Copy::NoRoom(words) => self.log.make_room_for_compaction(words)?,
+            let guard = participant.enter();
+            if self.try_copy(&guard, tail, address)? {
+                return Ok(());
             }
         }
     }
 
-    fn try_copy(&self, guard: &EpochGuard<'_>, address: Address) -> Result<Copy, Error> {
+    /// False when another thread published in the chain meanwhile: look again.
+    fn try_copy(
+        &self,
+        guard: &EpochGuard<'_>,
+        tail: &mut SeizedTail<'_>,
+        address: Address,
+    ) -> Result<bool, Error> {
         let record = self.record(guard, address);
         let mut bytes = Vec::new();
         record.copy_key(&mut bytes);
@@ -174,18 +223,18 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         let head = self.log.ring().head();
         match self.locate(guard, key, slot.address(), head) {
             Located::Memory(found, _) if found == address => {}
-            _ => return Ok(Copy::Done),
+            _ => return Ok(true),
         }
         let value = record.value_bytes_immutable()?;
-        let prepared = match self.prepare(guard, &slot, key, NewValue::Bytes(&value))? {
-            Step::Done(prepared) => prepared,
-            Step::Blocked(Obstacle::Room(words)) => return Ok(Copy::NoRoom(words)),
-            Step::Blocked(_) => return Ok(Copy::Again),
+        let size_words = self.record_words(bytes.len(), value.len())?;
+        let Some(space) = tail.allocate(guard, size_words) else {
+            return Err(self.log.memory_is_full());
         };
-        if slot.compare_exchange(prepared.address).is_ok() {
-            return Ok(Copy::Done);
+        let copy = self.prepare_at(guard, space, size_words, &slot, key, NewValue::Bytes(&value));
+        if slot.compare_exchange(copy.address).is_ok() {
+            return Ok(true);
         }
-        prepared.record.mark_invalid();
-        Ok(Copy::Again)
+        copy.record.mark_invalid();
+        Ok(false)
     }
 }

@@ -223,6 +223,65 @@ fn fsync_fails_once_during_close() {
     store.close().unwrap();
 }
 
+/// A slot of metadata was written and never synced: its process was killed, or the sync failed. Who opens next reads it from
+/// the system's cache, and must not call it durable, or write over the older slot, before it is.
+#[test]
+fn a_point_that_was_read_at_open_is_made_durable_before_anything_is_built_on_it() {
+    for update_before_flush in [false, true] {
+        let device = FaultDevice::new(7);
+        let disk = device.disk();
+        let store = open::<Word, _>(device.clone()).unwrap();
+        let mut session = store.start_session().unwrap();
+        session.upsert(1, 1).unwrap();
+        store.flush().unwrap();
+        session.upsert(1, 2).unwrap();
+        device.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)));
+        assert_eq!(store.flush().unwrap_err().kind(), ErrorKind::Io);
+        device.set_plan(FaultPlan::new());
+        drop((session, store, device));
+
+        let device = disk.open().unwrap();
+        let store = open::<Word, _>(device.clone()).unwrap();
+        let mut session = store.start_session().unwrap();
+        assert_eq!(session.read(&1).unwrap(), Some(2), "read from the cache");
+        if update_before_flush {
+            session.upsert(2, 2).unwrap();
+        }
+        store.flush().unwrap();
+        drop(session);
+        let after = open::<Word, _>(disk.crash(1)).unwrap();
+        let mut session = after.start_session().unwrap();
+        assert_eq!(session.read(&1).unwrap(), Some(2), "a flush said so; update: {update_before_flush}");
+        assert_eq!(session.read(&2).unwrap(), update_before_flush.then_some(2));
+        drop(store);
+    }
+    // The new process dies while it writes its first slot: the point that it found is durable by then, or the one before it.
+    for step in 0..4 {
+        let device = FaultDevice::with_plan(9, FaultPlan::new().crash_fates(CrashFates::KEEP_ALL));
+        let disk = device.disk();
+        let store = open::<Word, _>(device.clone()).unwrap();
+        let mut session = store.start_session().unwrap();
+        session.upsert(1, 1).unwrap();
+        store.flush().unwrap();
+        session.upsert(1, 2).unwrap();
+        device.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)));
+        store.flush().unwrap_err();
+        drop((session, store, device));
+        let device = disk.open().unwrap();
+        let store = open::<Word, _>(device.clone()).unwrap();
+        device.set_plan(FaultPlan::new().fail_metadata_writes(Trigger::nth(step)));
+        let mut session = store.start_session().unwrap();
+        session.upsert(2, 2).unwrap();
+        let flushed = store.flush();
+        drop(session);
+        let after = open::<Word, _>(disk.crash(1)).unwrap();
+        let mut session = after.start_session().unwrap();
+        let found = session.read(&1).unwrap();
+        assert!(found == Some(2) || (found == Some(1) && flushed.is_err()), "step {step}: {found:?}");
+        drop(store);
+    }
+}
+
 /// The device fills up in the background of updates, or at a flush; then space comes back, under the open store.
 fn full_and_then_not<C: Class>(pages_of_space: u64, updates: u64, context: &str) {
     let device = FaultDevice::new(8);

@@ -184,10 +184,16 @@ pub struct Loaded {
 }
 
 /// The metadata of one device: which generation is current, and where the next one goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// What was read at open need not be durable: the process that wrote it may have been killed before its sync, or the sync
+/// failed. So nothing is built on it before it was written once more ([`MetadataArea::confirm`]): not the next generation, which
+/// goes over the one before, and no answer that says "durable".
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataArea {
     kind: ContentKind,
     generation: u64,
+    /// The payload that was read, until it is confirmed.
+    unconfirmed: Option<Vec<u8>>,
 }
 
 impl MetadataArea {
@@ -202,7 +208,8 @@ impl MetadataArea {
     ) -> Result<(Self, Option<Loaded>), DeviceError> {
         let loaded = Self::read(device, expected_kind)?;
         let generation = loaded.as_ref().map_or(0, |loaded| loaded.generation);
-        Ok((Self { kind: expected_kind, generation }, loaded))
+        let unconfirmed = loaded.as_ref().map(|loaded| loaded.payload.clone());
+        Ok((Self { kind: expected_kind, generation, unconfirmed }, loaded))
     }
 
     /// Like [`open`](Self::open), for a reader that will not write.
@@ -230,6 +237,23 @@ impl MetadataArea {
         self.generation
     }
 
+    /// Makes durable what was read at open, by writing the same bytes to the same slot once; afterwards does nothing. A power
+    /// loss on the way leaves each sector as it was or the same.
+    ///
+    /// # Durability
+    /// When this returns `Ok` the current generation survives power loss.
+    ///
+    /// # Errors
+    /// As [`StorageDevice::write_metadata`].
+    pub fn confirm(&mut self, device: &dyn StorageDevice) -> Result<(), DeviceError> {
+        if let Some(payload) = &self.unconfirmed {
+            let bytes = encode_slot(self.kind, self.generation, payload)?;
+            device.write_metadata(MetadataSlot::of_generation(self.generation), &bytes)?;
+            self.unconfirmed = None;
+        }
+        Ok(())
+    }
+
     /// Writes the next generation and returns its number; the first one of a fresh device is 1.
     ///
     /// # Durability
@@ -241,6 +265,7 @@ impl MetadataArea {
     pub fn write_next(&mut self, device: &dyn StorageDevice, payload: &[u8]) -> Result<u64, DeviceError> {
         let generation = self.generation + 1;
         let bytes = encode_slot(self.kind, generation, payload)?;
+        self.confirm(device)?;
         device.write_metadata(MetadataSlot::of_generation(generation), &bytes)?;
         self.generation = generation;
         Ok(generation)

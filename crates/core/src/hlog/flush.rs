@@ -10,7 +10,7 @@ use std::time::Duration;
 use oxifaster_device::local::with_local_queue;
 use oxifaster_device::sync::atomic::Ordering;
 use oxifaster_device::sync::canary;
-use oxifaster_device::{Completion, DeviceError, IoOperation, IoQueue, IoRequest, Wait};
+use oxifaster_device::{Completion, DeviceError, DeviceErrorKind, IoOperation, IoQueue, IoRequest, Wait};
 
 use super::checksum::BlockIdentity;
 use super::hybrid_log::{HybridLog, LogState, backoff};
@@ -70,9 +70,17 @@ impl HybridLog {
         let (target, checksums) = loop {
             let target = self.ring.align_tail();
             {
-                let durable = self.durable.lock();
+                let mut durable = self.durable.lock();
                 let nothing_new = durable.metadata.consistent_tail == target;
                 if nothing_new && (!closing || durable.metadata.clean || !durable.writing) {
+                    // The point may be one that was read at open and never synced by who wrote it. A store that is only
+                    // looked at writes nothing.
+                    if !closing {
+                        durable
+                            .area
+                            .confirm(self.device.as_ref())
+                            .map_err(|error| self.slot_failed(error))?;
+                    }
                     return Ok(target);
                 }
             }
@@ -169,13 +177,15 @@ impl HybridLog {
                 durable.metadata = metadata;
                 Ok(())
             }
-            Err(error) => {
-                if error.kind() == oxifaster_device::DeviceErrorKind::Poisoned {
-                    self.poison();
-                }
-                Err(error.into())
-            }
+            Err(error) => Err(self.slot_failed(error)),
         }
+    }
+
+    fn slot_failed(&self, error: DeviceError) -> Error {
+        if error.kind() == DeviceErrorKind::Poisoned {
+            self.poison();
+        }
+        error.into()
     }
 
     /// Records facts of the layer above durably (a larger index table).

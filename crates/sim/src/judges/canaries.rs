@@ -14,6 +14,9 @@ use super::report::{Progress, Report};
 /// Runs, each with another seed, until a canary counts as missed: races need luck.
 const ATTEMPTS: u64 = 8;
 
+/// Exit code of a judge that found no end. It proves nothing: the machine may be slow.
+pub const HUNG: u8 = 3;
+
 /// Exit code of a wrong command line: says nothing about the store.
 const USAGE: i32 = 2;
 
@@ -22,6 +25,8 @@ const USAGE: i32 = 2;
 enum End {
     Kept,
     Broken(String),
+    /// It found no end.
+    Hung,
     /// It did not judge.
     Useless(String),
 }
@@ -44,6 +49,7 @@ fn run(judge: &Path, arguments: &str, armed: &str, seed: u64) -> End {
     match output.status.code() {
         Some(0) => End::Kept,
         Some(USAGE) => End::Useless(last_line(&output.stderr)),
+        Some(code) if code == i32::from(HUNG) => End::Hung,
         Some(1) => End::Broken(last_line(&output.stdout)),
         // A panic of the judge's own thread, or a signal: an assertion of the store was faster than the judge.
         _ => End::Broken(format!("{}: {}", output.status, last_line(&output.stderr))),
@@ -62,6 +68,7 @@ pub fn judge(judge: &Path, seed: u64, only: &str, progress: Progress<'_>) -> Rep
     for arguments in judges {
         match run(judge, arguments, "", seed) {
             End::Kept => progress(&format!("nothing armed: `{arguments}` is content")),
+            End::Hung => report.blame(format!("nothing is armed and `{arguments}` finds no end")),
             End::Broken(message) | End::Useless(message) => {
                 report.blame(format!("nothing is armed and `{arguments}` complains: {message}"));
             }
@@ -70,7 +77,7 @@ pub fn judge(judge: &Path, seed: u64, only: &str, progress: Progress<'_>) -> Rep
     let mut caught = 0_u64;
     for canary in &chosen {
         let attempts = (seed..seed + ATTEMPTS).map(|seed| run(judge, canary.judge, canary.name, seed));
-        match attempts.zip(1..).find(|(end, _)| *end != End::Kept) {
+        match attempts.zip(1..).find(|(end, _)| !matches!(end, End::Kept | End::Hung)) {
             Some((End::Broken(message), attempt)) => {
                 caught += 1;
                 progress(&format!("caught {} in attempt {attempt}: {message}", canary.name));

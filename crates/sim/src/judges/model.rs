@@ -21,6 +21,9 @@ pub struct ModelOptions {
     pub minimizing_runs: usize,
 }
 
+/// So many runs must meet everything that plans can hold.
+const ENOUGH_RUNS: u64 = 100;
+
 /// Runs one plan of a shape on a fresh store.
 ///
 /// # Errors
@@ -79,5 +82,8 @@ pub fn judge(options: &ModelOptions, progress: Progress<'_>) -> Report {
     report.note("crashes", sum.crashes);
     report.note("crashes_with_contents", sum.crashes_with_contents);
     report.note("faults_seen", sum.faults_seen);
+    if report.guilty().is_none() && options.faults && options.runs >= ENOUGH_RUNS {
+        report.require(&["points", "crashes", "crashes_with_contents", "faults_seen"]);
+    }
     report
 }

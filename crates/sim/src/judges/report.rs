@@ -34,6 +34,15 @@ impl Report {
         guilty.push_str(message.as_ref());
     }
 
+    /// Blames a run that says it was about something and met none of it.
+    pub fn require(&mut self, names: &[&str]) {
+        for name in names {
+            if self.count(name).unwrap_or(0) == 0 {
+                self.blame(format!("nothing was judged: {name} is 0"));
+            }
+        }
+    }
+
     /// What was broken.
     #[must_use]
     pub fn guilty(&self) -> Option<&str> {

@@ -48,6 +48,9 @@ fn draw_end(prng: &mut Prng, crash: bool) -> End {
     }
 }
 
+/// So many operations must meet everything that rounds can hold.
+const ENOUGH_OPERATIONS: u64 = 300_000;
+
 /// Runs the judge.
 pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
     let name = if options.crash { "crash" } else { "linearize" };
@@ -75,6 +78,8 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
                 sum.flushes += counts.flushes;
                 sum.pages_evicted += counts.pages_evicted;
                 sum.device_reads += counts.device_reads;
+                sum.delayed += counts.delayed;
+                sum.reordered += counts.reordered;
                 sum.keys_found += counts.keys_found;
             }
             Err(message) => {
@@ -94,6 +99,14 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
     report.note("flushes", sum.flushes);
     report.note("pages_evicted", sum.pages_evicted);
     report.note("device_reads", sum.device_reads);
+    report.note("delayed", sum.delayed);
+    report.note("reordered", sum.reordered);
     report.note("keys_found", sum.keys_found);
+    if report.guilty().is_none() && checked.operations >= ENOUGH_OPERATIONS {
+        report.require(&["overlapping", "flushes", "pages_evicted", "device_reads", "delayed", "reordered"]);
+        if options.crash {
+            report.require(&["keys_found"]);
+        }
+    }
     report
 }

@@ -35,6 +35,8 @@ pub(super) struct RoundCounts {
     pub(super) flushes: u64,
     pub(super) pages_evicted: u64,
     pub(super) device_reads: u64,
+    pub(super) delayed: u64,
+    pub(super) reordered: u64,
     pub(super) keys_found: u64,
 }
 
@@ -118,6 +120,9 @@ impl<S: Stored> Round<S> {
         let statistics = self.store.stats();
         self.counts.pages_evicted = statistics.pages_evicted;
         self.counts.device_reads = statistics.device_reads;
+        let faults = self.device.counts();
+        self.counts.delayed = faults.delayed;
+        self.counts.reordered = faults.reordered_batches;
         match self.end {
             End::ReadAll => self.check_reading(events),
             End::Reopen => {

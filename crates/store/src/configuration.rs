@@ -11,6 +11,9 @@ use oxifaster_core::hlog::{FRAMES_MIN, HybridLogConfig};
 const BUCKET_BYTES: u64 = 64;
 /// Largest index table: 2^31 buckets, 128 GiB.
 const TABLE_SIZE_MAX: u64 = 1 << 31;
+/// What 48-bit addresses of words reach.
+const LOG_MEMORY_BYTES_MAX: u64 = 1 << 50;
+const RECOVERY_THREADS_MAX: usize = 1024;
 /// I/O buffers that the engine holds at most, in bytes.
 const IO_BUFFER_BYTES: u64 = 8 << 20;
 /// Most device reads in flight: what a ring takes.
@@ -159,8 +162,23 @@ impl FasterKvConfig {
                 self.table_size
             ));
         }
-        if self.recovery_threads == Some(0) {
-            return refuse("recovery_threads is 0, it must be at least 1".to_owned());
+        if let Some(threads) = self.recovery_threads
+            && !(1..=RECOVERY_THREADS_MAX).contains(&threads)
+        {
+            return refuse(format!("recovery_threads is {threads}, it must be 1 to {RECOVERY_THREADS_MAX}"));
+        }
+        if let Some(buckets) = self.overflow_buckets
+            && buckets > TABLE_SIZE_MAX
+        {
+            return refuse(format!(
+                "overflow_buckets is {buckets}, it must be at most {TABLE_SIZE_MAX} buckets"
+            ));
+        }
+        if self.log_memory_size > LOG_MEMORY_BYTES_MAX {
+            return refuse(format!(
+                "log_memory_size is {} bytes, it must be at most {LOG_MEMORY_BYTES_MAX} bytes",
+                self.log_memory_size
+            ));
         }
         if !(1..=READS_IN_FLIGHT_MAX).contains(&self.reads_in_flight) {
             return refuse(format!(
@@ -236,6 +254,12 @@ mod tests {
             (FasterKvConfig::new().with_mutable_fraction(1.01), "mutable_fraction is 1.01"),
             (FasterKvConfig::new().with_page_size_bits(9), "page_size_bits is 9"),
             (FasterKvConfig { recovery_threads: Some(0), ..Default::default() }, "recovery_threads is 0"),
+            (FasterKvConfig { recovery_threads: Some(5000), ..Default::default() }, "must be 1 to 1024"),
+            (
+                FasterKvConfig { overflow_buckets: Some(u64::MAX), ..Default::default() },
+                "overflow_buckets is 1844",
+            ),
+            (FasterKvConfig::new().with_log_memory_size(u64::MAX), "log_memory_size is 1844"),
             (FasterKvConfig::new().with_reads_in_flight(0), "reads_in_flight is 0"),
             (FasterKvConfig::new().with_reads_in_flight(5000), "reads_in_flight is 5000"),
         ] {

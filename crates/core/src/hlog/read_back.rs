@@ -58,6 +58,9 @@ impl Drop for BlockRead {
 const DATA: u64 = 0;
 const HEADER: u64 = 1;
 
+/// Pages behind the last flush that an open looks at: enough to say that there are many.
+const PAGES_BEHIND_MAX: u64 = 64;
+
 impl HybridLog {
     /// Prepares the read of `words` words at `address`, which must lie in one page below `head`.
     ///
@@ -144,15 +147,15 @@ impl HybridLog {
     }
 
     /// Counts the complete, verified pages at and behind the consistent tail: what was written after the last flush.
-    /// Only a report: the first page that does not verify, or that the device can't read, ends it. Nothing of the store
-    /// is there, and nothing that it needs.
+    /// Only a report: the first page that does not verify, or that the device can't read, ends it, and so do
+    /// 64 of them. Nothing of the store is there, and nothing that it needs.
     #[must_use]
     pub fn count_pages_behind(&self) -> u64 {
         let layout = self.layout();
         let first = layout.page_of(self.durable.lock().metadata.consistent_tail);
         let counted = with_local_queue(self.device.as_ref(), |queue| {
             let mut page = first;
-            loop {
+            while page - first < PAGES_BEHIND_MAX {
                 match self.load_page(queue, page, layout.start_of(page + 1), false) {
                     Ok(_) => page += 1,
                     Err(error) if error.kind() == ErrorKind::Corruption => return page - first,
@@ -162,6 +165,7 @@ impl HybridLog {
                     }
                 }
             }
+            PAGES_BEHIND_MAX
         });
         counted.unwrap_or_else(|error| {
             tracing::warn!(%error, "pages behind the last flush were not counted");

@@ -25,6 +25,8 @@ pub struct Canary {
     pub story: &'static str,
     /// Arguments of the judge that must fail, as on the command line: `"linearize --operations 500000"`.
     pub judge: &'static str,
+    /// Whether the judge may also find no end, within a time that it needs half of when nothing is armed.
+    pub hangs: bool,
 }
 
 /// Every canary that is planted, sorted by name. Whoever plants one adds it here.
@@ -33,146 +35,175 @@ pub const ALL: &[Canary] = &[
         name: "accept_stale_cold_result",
         story: "a conditional operation decides on what a device search found although newer records were published since",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "ignore_latch",
-        story: "two writers are inside of one fixed or varlen value",
+        story: "two writers are inside of one fixed or varlen value, whose latch is then never free again",
         judge: "linearize --operations 3000000",
+        hangs: true,
     },
     Canary {
         name: "ignore_short_write",
         story: "a write that moved fewer bytes than asked counts as done",
         judge: "model --runs 200",
+        hangs: false,
     },
     Canary {
         name: "ignore_sync_error",
         story: "a flush whose sync failed is acknowledged",
         judge: "model --runs 200",
+        hangs: false,
     },
     Canary {
         name: "ignore_write_error",
         story: "a page whose write failed counts as written",
         judge: "model --runs 200",
+        hangs: false,
     },
     Canary {
         name: "keep_incarnation",
         story: "an abandoned time line is cut without a new incarnation, so that its blocks still verify",
         judge: "model --runs 1000",
+        hangs: false,
     },
     Canary {
         name: "log_acknowledge_before_sync",
         story: "a commit of a log is acknowledged when it is written, before it is synced",
         judge: "log-power-loss --images 400",
+        hangs: false,
     },
     Canary {
         name: "log_batch_published_forwards",
         story: "the first entry of a batch becomes visible before the others are complete",
         judge: "log-power-loss --images 3000",
+        hangs: false,
     },
     Canary {
         name: "log_commit_over_open_append",
         story: "a commit covers an entry that another thread is still copying",
         judge: "log-power-loss --images 3000",
+        hangs: false,
     },
     Canary {
         name: "log_cut_without_witness",
         story: "damage below an acknowledged commit is cut off as if it were a torn tail",
         judge: "log-damage",
+        hangs: false,
     },
     Canary {
         name: "log_ignore_short_write",
         story: "a write of log blocks that moved fewer bytes than asked counts as done",
         judge: "log-power-loss --images 400",
+        hangs: false,
     },
     Canary {
         name: "log_ignore_sync_error",
         story: "a commit whose sync failed is acknowledged",
         judge: "log-power-loss --images 1500",
+        hangs: false,
     },
     Canary {
         name: "log_ignore_write_error",
         story: "log blocks whose write failed count as written",
         judge: "log-power-loss --images 1500",
+        hangs: false,
     },
     Canary {
         name: "log_keep_incarnation",
         story: "entries of an abandoned time line of a log still verify",
         judge: "log-power-loss --images 3000",
+        hangs: false,
     },
     Canary {
         name: "log_release_unwritten",
         story: "memory of the log is taken again before it is written",
         judge: "log-power-loss --images 400",
+        hangs: false,
     },
     Canary {
         name: "log_skip_entry_verification",
         story: "entries that are read are not verified",
         judge: "log-damage",
+        hangs: false,
     },
     Canary {
         name: "log_trust_unsynced_commit",
         story: "opening shows a commit that a killed process wrote and did not sync",
         judge: "log-power-loss --images 3000",
+        hangs: false,
     },
     Canary {
         name: "read_cold_tombstone",
         story: "a read takes a tombstone on the device for a value",
         judge: "model --runs 200",
+        hangs: false,
     },
     Canary {
         name: "rmw_copies_fuzzy_record",
         story: "a conditional operation copies a record that others may still change in place",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "rmw_stores_blindly",
         story: "a read-modify-write of a word stores instead of comparing and exchanging",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "safe_read_only_without_drain",
         story: "a record counts as immutable while operations that saw it mutable are still running",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "skip_block_verification",
         story: "what is read from the device is not verified",
         judge: "bitflips --stride 500",
+        hangs: false,
     },
     Canary {
         name: "skip_flush_sync",
         story: "a flush publishes its point before the blocks are synced",
         judge: "model --runs 200",
+        hangs: false,
     },
     Canary {
         name: "skip_safe_head_drain",
         story: "a frame is reused while guards may still read it",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "skip_sequence_check",
         story: "a read-modify-write writes over what changed since it read",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "skip_sequence_recheck",
         story: "a reader does not notice that the value changed while it copied",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "supersede_without_seal",
         story: "a record that a copy has superseded can still be changed",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "turn_page_without_frame",
         story: "the tail enters a frame whose old page is not durable yet",
         judge: "linearize --operations 3000000",
+        hangs: false,
     },
     Canary {
         name: "upsert_in_read_only",
         story: "an upsert changes a record in the read-only region",
         judge: "model --runs 200",
+        hangs: false,
     },
 ];
 

@@ -14,6 +14,9 @@ use super::report::{Progress, Report};
 /// Runs, each with another seed, until a canary counts as missed: races need luck.
 const ATTEMPTS: u64 = 8;
 
+/// What a judge may take with nothing armed. An armed one has twice the time.
+const UNARMED_SECONDS: u64 = 120;
+
 /// Exit code of a judge that found no end. It proves nothing: the machine may be slow.
 pub const HUNG: u8 = 3;
 
@@ -32,9 +35,10 @@ enum End {
 }
 
 fn run(judge: &Path, arguments: &str, armed: &str, seed: u64) -> End {
+    let seconds = if armed.is_empty() { UNARMED_SECONDS } else { 2 * UNARMED_SECONDS };
     let output = Command::new(judge)
         .args(arguments.split_whitespace())
-        .args(["--seed", &seed.to_string(), "--timeout-seconds", "150"])
+        .args(["--seed", &seed.to_string(), "--timeout-seconds", &seconds.to_string()])
         .env(ENVIRONMENT_VARIABLE, armed)
         .stdin(Stdio::null())
         .output();
@@ -77,7 +81,16 @@ pub fn judge(judge: &Path, seed: u64, only: &str, progress: Progress<'_>) -> Rep
     let mut caught = 0_u64;
     for canary in &chosen {
         let attempts = (seed..seed + ATTEMPTS).map(|seed| run(judge, canary.judge, canary.name, seed));
-        match attempts.zip(1..).find(|(end, _)| !matches!(end, End::Kept | End::Hung)) {
+        let telling = |end: &End| match end {
+            End::Kept => false,
+            End::Hung => canary.hangs,
+            End::Broken(_) | End::Useless(_) => true,
+        };
+        match attempts.zip(1..).find(|(end, _)| telling(end)) {
+            Some((End::Hung, attempt)) => {
+                caught += 1;
+                progress(&format!("caught {} in attempt {attempt}: no end", canary.name));
+            }
             Some((End::Broken(message), attempt)) => {
                 caught += 1;
                 progress(&format!("caught {} in attempt {attempt}: {message}", canary.name));

@@ -6,8 +6,9 @@
 //!
 //! A second thread, started when first needed, waits for room in the log on behalf of asynchronous updates.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use oxifaster_core::error::{Error, ErrorKind};
@@ -126,13 +127,19 @@ fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: Que
         Ok(queue) => queue,
         Err(error) => return refuse_all(inbox, &error.into()),
     };
+    let _closing = CloseOnEnd(inbox);
     let mut running = Running { log, searches: HashMap::new(), next: 0 };
+    // A search takes its buffers when it starts: those that wait here hold no memory but their keys.
+    let mut waiting = VecDeque::new();
     let mut completions = Vec::new();
-    while let Some(jobs) = inbox.take(queue.in_flight() == 0).or_else(|| {
+    while let Some(jobs) = inbox.take(queue.in_flight() == 0 && waiting.is_empty()).or_else(|| {
         // Closed: finish what is under way.
-        (queue.in_flight() > 0).then(Vec::new)
+        (queue.in_flight() > 0 || !waiting.is_empty()).then(Vec::new)
     }) {
-        for (search, reply) in jobs {
+        waiting.extend(jobs);
+        while running.searches.len() < options.depth
+            && let Some((search, reply)) = waiting.pop_front()
+        {
             let number = running.next;
             running.next += 1;
             running.advance(number, search, reply, queue.as_mut());
@@ -147,7 +154,13 @@ fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: Que
                     running.fail_all(&error.into());
                     match log.device().open_queue(options) {
                         Ok(another) => queue = another,
-                        Err(error) => return refuse_all(inbox, &error.into()),
+                        Err(error) => {
+                            let error = Error::from(error);
+                            waiting
+                                .drain(..)
+                                .for_each(|(search, reply)| answer(reply, search, Err(error.duplicate())));
+                            return refuse_all(inbox, &error);
+                        }
                     }
                 }
             }
@@ -155,10 +168,26 @@ fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: Que
     }
 }
 
+/// A reactor that is gone, by whatever way, accepts nothing.
+struct CloseOnEnd<'a>(&'a Mailbox<(ColdSearch, SearchReply)>);
+
+impl Drop for CloseOnEnd<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Gives a search back. A reply that panics (a waker of the user's executor may) must not take the others with it.
+fn answer(reply: SearchReply, search: ColdSearch, result: Result<ColdFound, Error>) {
+    if catch_unwind(AssertUnwindSafe(|| reply(search, result))).is_err() {
+        tracing::error!("whoever waited for a device read panicked when it was told");
+    }
+}
+
 /// Answers every search with the error that left the reactor without a queue, until the store closes.
 fn refuse_all(inbox: &Mailbox<(ColdSearch, SearchReply)>, error: &Error) {
     while let Some(jobs) = inbox.take(true) {
-        jobs.into_iter().for_each(|(search, reply)| reply(search, Err(error.duplicate())));
+        jobs.into_iter().for_each(|(search, reply)| answer(reply, search, Err(error.duplicate())));
     }
 }
 
@@ -181,7 +210,7 @@ impl Running<'_> {
             Ok(SearchStep::Found(found)) => Ok(found),
             Err(error) => Err(error),
         };
-        reply(search, result);
+        answer(reply, search, result);
     }
 
     fn complete(&mut self, completion: Completion, queue: &mut dyn IoQueue) {
@@ -192,7 +221,7 @@ impl Running<'_> {
             match read.complete(completion) {
                 Some(again) => {
                     if let Err(error) = queue.submit(again) {
-                        return reply(search, Err(error.into()));
+                        return answer(reply, search, Err(error.into()));
                     }
                 }
                 None => done = read.is_done(),
@@ -207,7 +236,7 @@ impl Running<'_> {
 
     fn fail_all(&mut self, error: &Error) {
         for (_, (search, reply)) in self.searches.drain() {
-            reply(search, Err(error.duplicate()));
+            answer(reply, search, Err(error.duplicate()));
         }
     }
 }

@@ -56,7 +56,11 @@ pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(usize::try_from(pass.pages).unwrap_or(usize::MAX)) {
-            scope.spawn(|| pass.work());
+            // Fewer threads take longer and find the same.
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, || pass.work()) {
+                tracing::warn!(%error, "a thread for recovery could not be started");
+                break;
+            }
         }
         pass.work();
     });

@@ -28,7 +28,7 @@ pub struct RecoveryReport {
     /// Pages whose content was kept in memory.
     pub pages_in_memory: u64,
     /// Complete, verified pages behind the consistent point: written after the last flush, not part of the store. The
-    /// first write cuts them off.
+    /// first write cuts them off. At most 64 are counted.
     pub pages_behind: u64,
     /// One of the two metadata slots was damaged; the other one was used.
     pub damaged_metadata_slot: bool,

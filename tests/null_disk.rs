@@ -3,7 +3,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test says what failed by panicking, and starts plain threads"
+    clippy::cast_possible_truncation,
+    reason = "a test says what failed by panicking, starts plain threads, and has small numbers"
 )]
 
 use std::sync::Arc;

@@ -24,6 +24,19 @@ pub fn spawn<T: Send + 'static>(
     }
 }
 
+/// Starts a thread called `name` that may borrow, and ends within `scope`. Not modelled.
+///
+/// # Errors
+/// When the operating system refuses.
+#[cfg(not(loom))]
+pub fn spawn_scoped<'scope, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> std::io::Result<std::thread::ScopedJoinHandle<'scope, T>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, body)
+}
+
 /// Sleeps. Under loom it only yields.
 #[expect(clippy::disallowed_methods, reason = "this is the seam that everybody else must use")]
 pub fn sleep(duration: Duration) {

@@ -4,8 +4,8 @@ use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hlog::LogState;
-use oxifaster_core::sync::Mutex;
 use oxifaster_core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use oxifaster_core::sync::{Mutex, thread};
 use oxifaster_device::IoQueue;
 use oxifaster_device::local::with_local_queue;
 
@@ -57,7 +57,7 @@ pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
     std::thread::scope(|scope| {
         for _ in 1..threads.min(usize::try_from(pass.pages).unwrap_or(usize::MAX)) {
             // Fewer threads take longer and find the same.
-            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, || pass.work()) {
+            if let Err(error) = thread::spawn_scoped(scope, "oxi-recovery", || pass.work()) {
                 tracing::warn!(%error, "a thread for recovery could not be started");
                 break;
             }

@@ -225,6 +225,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// key starts from the initial value (zero, empty, `Default`) and is inserted. `modify` may run more than once; one
     /// run takes effect. A panic in it changes nothing.
     ///
+    /// `modify` runs inside of the operation: it must be quick, since frames are not freed meanwhile, and it must not call
+    /// this store, neither through another session nor `flush` or `close`, which may wait for this very operation.
+    ///
     /// # Errors
     /// As [`upsert`](Self::upsert) and [`read`](Self::read).
     ///

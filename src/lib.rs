@@ -74,8 +74,8 @@ pub mod device {
     pub use oxifaster_device::fault;
     pub use oxifaster_device::{
         Completion, DeviceError, DeviceErrorKind, DeviceIdentity, FileOptions, FileSystemDisk, Geometry,
-        Headroom, IoBuffer, IoOperation, IoQueue, IoRequest, MetadataSlot, NullDisk, QueueOptions, SpaceUse,
-        StorageDevice, Wait, Words,
+        Headroom, Interrupt, IoBuffer, IoOperation, IoQueue, IoRequest, MetadataSlot, NullDisk, QueueOptions,
+        SpaceUse, StorageDevice, Wait, Words,
     };
     #[cfg(feature = "io_uring")]
     pub use oxifaster_device::{IoBackend, IoUringDevice, IoUringOptions, RingUse};

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use oxifaster::device::fault::FaultDevice;
 use oxifaster::device::{
-    Completion, DeviceError, DeviceErrorKind, DeviceIdentity, Geometry, IoOperation, IoQueue, IoRequest,
-    MetadataSlot, QueueOptions, SpaceUse, Wait,
+    Completion, DeviceError, DeviceErrorKind, DeviceIdentity, Geometry, Interrupt, IoOperation, IoQueue,
+    IoRequest, MetadataSlot, QueueOptions, SpaceUse, Wait,
 };
 use oxifaster::prelude::*;
 
@@ -28,6 +28,13 @@ struct Whims {
     queues: AtomicU64,
     writes: AtomicU64,
     failed_reaps: AtomicU64,
+    /// A reap gives nothing before two requests are in flight.
+    in_pairs: AtomicBool,
+    /// Whether somebody waits for a second request now, and whether he was interrupted.
+    pair: Mutex<(bool, bool)>,
+    pair_changed: Condvar,
+    /// Requests that were alone for too long.
+    lonely: AtomicU64,
     /// Accepted writes by offset.
     accepted: Mutex<BTreeMap<u64, u32>>,
 }
@@ -71,6 +78,23 @@ impl IoQueue for StubbornQueue {
             self.whims.failed_reaps.fetch_add(1, SeqCst);
             return Err(error("this queue is broken"));
         }
+        if self.whims.in_pairs.load(SeqCst) && self.below.in_flight() < 2 {
+            if wait == Wait::No {
+                return Ok(0);
+            }
+            let pair = &self.whims.pair;
+            let mut state = pair.lock().unwrap();
+            state.0 = true;
+            self.whims.pair_changed.notify_all();
+            let limit = Duration::from_secs(3);
+            let changed = &self.whims.pair_changed;
+            let (mut state, waited) = changed.wait_timeout_while(state, limit, |state| !state.1).unwrap();
+            *state = (false, false);
+            if !waited.timed_out() {
+                return Ok(0);
+            }
+            self.whims.lonely.fetch_add(1, SeqCst);
+        }
         let before = completions.len();
         let reaped = self.below.reap(wait, completions)?;
         if self.whims.writes_fail.load(SeqCst) {
@@ -85,6 +109,14 @@ impl IoQueue for StubbornQueue {
 
     fn in_flight(&self) -> usize {
         self.below.in_flight()
+    }
+
+    fn interrupt(&mut self) -> Option<Interrupt> {
+        let whims = Arc::clone(&self.whims);
+        Some(Interrupt::new(move || {
+            whims.pair.lock().unwrap().1 = true;
+            whims.pair_changed.notify_all();
+        }))
     }
 }
 
@@ -237,4 +269,30 @@ fn a_broken_queue_is_replaced_and_nobody_spins() {
     store.close().unwrap();
     drop((store, futures));
     expect_after_reopening(&below, keys);
+}
+
+/// The thread that reads for futures waits for the device with one read when another one comes: that is started at once, not
+/// when the first has returned.
+#[test]
+fn a_read_that_comes_while_another_is_waited_for_is_started_at_once() {
+    let (store, _below, whims) = open(16, 16);
+    let mut session = store.start_session().unwrap();
+    for key in 0..100_000 {
+        session.upsert(key, key + 7).unwrap();
+    }
+    let futures = store.start_async_session().unwrap();
+    // The checksums of the pages are known then, so that each read is one request.
+    for key in [0, 1] {
+        assert_eq!(pollster::block_on(futures.read(&key)).unwrap(), Some(key + 7));
+    }
+    whims.in_pairs.store(true, SeqCst);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| pollster::block_on(futures.read(&0)).unwrap());
+        let waits = whims.pair.lock().unwrap();
+        drop(whims.pair_changed.wait_while(waits, |state| !state.0).unwrap());
+        let second = pollster::block_on(futures.read(&1)).unwrap();
+        whims.in_pairs.store(false, SeqCst);
+        assert_eq!((first.join().unwrap(), second), (Some(7), Some(8)));
+    });
+    assert_eq!(whims.lonely.load(SeqCst), 0, "a read was not started while another one was waited for");
 }

@@ -49,7 +49,7 @@ pub use local::{with_local_queue, with_local_queue_of};
 pub use memory::Words;
 pub use metadata::{ContentKind, Loaded, MetadataArea};
 pub use null::NullDisk;
-pub use queue::{Completion, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
+pub use queue::{Completion, Interrupt, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
 #[cfg(not(loom))]
 pub use uring::{IoBackend, IoUringDevice, IoUringOptions, RingUse};
 

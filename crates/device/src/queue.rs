@@ -179,6 +179,28 @@ impl Default for QueueOptions {
     }
 }
 
+/// Makes the waiting [`IoQueue::reap`] of another thread return, or the next one, if none is waiting.
+#[derive(Clone)]
+pub struct Interrupt(Arc<dyn Fn() + Send + Sync>);
+
+impl Interrupt {
+    /// An interrupt that is raised by calling `raise`, from any thread.
+    pub fn new(raise: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(raise))
+    }
+
+    /// Raises it. Several that are raised before the reap count as one.
+    pub fn raise(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupt")
+    }
+}
+
 /// A thread's own submission and completion queue. The module header has the rules.
 pub trait IoQueue: fmt::Debug {
     /// Accepts a request. Never waits for I/O; requests beyond the depth are kept and started later. A queue may delay
@@ -202,4 +224,10 @@ pub trait IoQueue: fmt::Debug {
 
     /// Requests submitted and not yet reaped.
     fn in_flight(&self) -> usize;
+
+    /// A way to end this queue's waiting [`reap`](Self::reap) from another thread, with or without a completion: for an owner
+    /// who also waits for others. `None`: such an owner hears of others only when a request has completed.
+    fn interrupt(&mut self) -> Option<Interrupt> {
+        None
+    }
 }

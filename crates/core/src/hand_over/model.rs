@@ -6,6 +6,7 @@
 //! | model | proves |
 //! |---|---|
 //! | `posts_and_close` | every job is taken exactly once or given back, and the taker ends after a close |
+//! | `listens_elsewhere` | a taker that waits elsewhere is woken there |
 //! | `send_and_poll` | a future that waits gets its value |
 //! | `moved_future` | the waker of the last poll is woken, whichever task polled before |
 //! | `dropped_sender` | a future whose sender goes without a value is told so |
@@ -104,10 +105,34 @@ fn looks_in_between() {
         }
     });
     for job in [1, 2] {
-        assert_eq!(mailbox.post(job), Ok(()), "model: an open mailbox refused a job");
+        assert_eq!(mailbox.post(job), Ok(false), "model: an open mailbox refused a job");
     }
     mailbox.close();
     assert_eq!(taker.join().unwrap(), [1, 2], "model: a job was lost, doubled or overtaken");
+}
+
+/// The taker waits for a task to be woken, as the reactor waits for its queue.
+fn listens_elsewhere() {
+    let (mailbox, task) = (Arc::new(Mailbox::new()), Task::new());
+    let poster = thread::spawn({
+        let (mailbox, task) = (Arc::clone(&mailbox), Arc::clone(&task));
+        move || {
+            for job in [1, 2] {
+                if mailbox.post(job).expect("model: an open mailbox refused a job") {
+                    Waker::from(Arc::clone(&task)).wake();
+                }
+            }
+        }
+    });
+    let mut taken = vec![];
+    while taken.len() < 2 {
+        match mailbox.take_or_listen() {
+            Some(jobs) if jobs.is_empty() => task.sleep(),
+            jobs => taken.extend(jobs.unwrap_or_default()),
+        }
+    }
+    poster.join().unwrap();
+    assert_eq!(taken, [1, 2], "model: a job was lost, doubled or overtaken");
 }
 
 fn send_and_poll() {
@@ -175,6 +200,11 @@ fn model_mailbox() {
     check(&[Mutation::MailboxCloseWithoutNotify, Mutation::MailboxWaitsWithoutLook], looks_in_between);
 }
 
+#[test]
+fn model_mailbox_listener() {
+    check(&[Mutation::MailboxPostWithoutNotify, Mutation::MailboxWaitsWithoutLook], listens_elsewhere);
+}
+
 /// Without a close behind it, the post itself has to wake the taker.
 #[test]
 fn model_mailbox_post_wakes() {
@@ -184,7 +214,7 @@ fn model_mailbox_post_wakes() {
             let mailbox = Arc::clone(&mailbox);
             move || mailbox.take(true)
         });
-        assert_eq!(mailbox.post(1), Ok(()), "model: an open mailbox refused a job");
+        assert_eq!(mailbox.post(1), Ok(false), "model: an open mailbox refused a job");
         assert_eq!(taker.join().unwrap(), Some(vec![1]), "model: the taker got something else");
     });
 }

@@ -39,7 +39,7 @@ struct Reserve {
 
 impl BlockFile {
     /// Opens a file that exists, or with `create` makes a new one.
-    pub(super) fn open(path: &Path, create: bool, direct: bool) -> std::io::Result<Self> {
+    pub(crate) fn open(path: &Path, create: bool, direct: bool) -> std::io::Result<Self> {
         let (file, direct) = match os::open(path, create, direct) {
             Ok(file) => (file, direct),
             Err(error) if direct && os::refuses_direct(&error) => {

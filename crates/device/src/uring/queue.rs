@@ -26,14 +26,14 @@ use super::ring::{ReadRing, Returned, RingSetup};
 use crate::device::Geometry;
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::files::{BlockFile, FileStore};
-use crate::queue::{Completion, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
+use crate::queue::{Completion, Interrupt, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::workers::WorkerQueue;
 
 /// A waiting reap of many reads waits for this part of them, so that a thread is not woken for every one.
-const WAKE_PART: usize = 8;
+const WAKE_PART: usize = 16;
 /// And for no more than so many.
-const WAKE_MAX: usize = 16;
+const WAKE_MAX: usize = 8;
 
 /// What a device knows of its rings.
 #[derive(Debug)]
@@ -72,6 +72,8 @@ pub(super) struct UringQueue {
     ready: Vec<Completion>,
     /// Reads of which the kernel does not say what became: the queue is broken.
     lost: usize,
+    /// Somebody may interrupt the owner: it must not be away in a plain read.
+    interruptible: bool,
 }
 
 impl UringQueue {
@@ -93,6 +95,7 @@ impl UringQueue {
             redo: Vec::new(),
             ready: Vec::new(),
             lost: 0,
+            interruptible: false,
         }
     }
 
@@ -118,6 +121,8 @@ impl UringQueue {
                 push(ring, &files.backend, request, &mut reading, &mut self.redo);
             }
             let wanted = match wait {
+                // The bell counts like a read: it would not end a wait for several.
+                Wait::ForOne if self.redo.is_empty() && self.interruptible => 1,
                 Wait::ForOne if self.redo.is_empty() => ring.in_flight().div_ceil(WAKE_PART).min(WAKE_MAX),
                 _ => 0,
             };
@@ -209,6 +214,7 @@ impl IoQueue for UringQueue {
         // A blocking point read: nothing overlaps, so one plain call does it all.
         if wait == Wait::ForOne
             && self.in_flight() == 1
+            && !self.interruptible
             && let Some(request) = self.backlog.pop_front()
         {
             completions.push(self.portable.execute_here(request));
@@ -228,7 +234,7 @@ impl IoQueue for UringQueue {
                 self.portable.reap(wait, completions)?;
             }
             let reaped = completions.len() - before;
-            if reaped > 0 || wait == Wait::No || self.in_flight() == 0 {
+            if reaped > 0 || wait == Wait::No || self.in_flight() == 0 || self.interruptible {
                 return Ok(reaped);
             }
             if self.in_flight() == self.lost {
@@ -247,6 +253,28 @@ impl IoQueue for UringQueue {
             + self.ready.len()
             + self.portable.in_flight()
             + self.lost
+    }
+
+    fn interrupt(&mut self) -> Option<Interrupt> {
+        // Whichever of the two the owner waits for.
+        let portable = self.portable.interrupt()?;
+        let counter = match self.ring.as_mut().map(ReadRing::bell) {
+            Some(Ok(counter)) => Some(counter),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a ring without a bell: its owner can't be interrupted");
+                return None;
+            }
+            None => None,
+        };
+        self.interruptible = true;
+        Some(Interrupt::new(move || {
+            portable.raise();
+            if let Some(counter) = &counter
+                && let Err(error) = rustix::io::write(&**counter, &1_u64.to_le_bytes())
+            {
+                tracing::debug!(%error, "the bell of a ring was rung too often to be counted");
+            }
+        }))
     }
 }
 

@@ -23,7 +23,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use io_uring::{IoUring, Probe, opcode, types};
 
@@ -103,6 +104,16 @@ pub(super) struct Returned {
     pub(super) result: io::Result<usize>,
 }
 
+/// What another thread makes readable to end a wait: an event counter that the ring polls while it waits.
+struct Bell {
+    counter: Arc<OwnedFd>,
+    /// The kernel polls it, or has answered.
+    polled: bool,
+}
+
+/// The number of the poll among those of the slots.
+const BELL: u64 = u64::MAX;
+
 /// A ring and what is lent to it. See the module header.
 pub(super) struct ReadRing {
     // First: the ring is closed before the slots go. (`drop` has waited for both.)
@@ -111,27 +122,59 @@ pub(super) struct ReadRing {
     free: Vec<usize>,
     /// Taken by the kernel and not collected.
     in_kernel: usize,
-    /// Pushed, and not taken by the kernel, oldest first.
-    prepared: VecDeque<usize>,
+    /// Pushed, and not taken by the kernel, oldest first. `None` is the poll of the bell.
+    prepared: VecDeque<Option<usize>>,
+    /// Those of them that are reads.
+    prepared_reads: usize,
     deferred: bool,
+    bell: Option<Bell>,
+    /// Collected while the ring was waited out.
+    early: VecDeque<Returned>,
     of_one_thread: PhantomData<*const ()>,
 }
 
 impl ReadRing {
     /// A ring of the calling thread for `depth` reads at once.
     pub(super) fn new(setup: RingSetup, depth: usize) -> io::Result<Self> {
-        let entries = depth.clamp(1, ENTRIES_MAX).next_power_of_two();
+        // One more, for the bell.
+        let entries = (depth.clamp(1, ENTRIES_MAX) + 1).next_power_of_two();
         let ring = setup.build(u32::try_from(entries).unwrap_or(u32::MAX))?;
-        let room = depth.clamp(1, entries);
+        let room = depth.clamp(1, ENTRIES_MAX);
         Ok(Self {
             ring,
             slots: (0..room).map(|_| None).collect(),
             free: (0..room).rev().collect(),
             in_kernel: 0,
-            prepared: VecDeque::with_capacity(room),
+            prepared: VecDeque::with_capacity(room + 1),
+            prepared_reads: 0,
             deferred: setup != RingSetup::Plain,
+            bell: None,
+            early: VecDeque::new(),
             of_one_thread: PhantomData,
         })
+    }
+
+    /// The counter that ends waits of this ring when somebody adds to it.
+    pub(super) fn bell(&mut self) -> io::Result<Arc<OwnedFd>> {
+        if let Some(bell) = &self.bell {
+            return Ok(Arc::clone(&bell.counter));
+        }
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        let counter = Arc::new(rustix::event::eventfd(0, flags)?);
+        self.bell = Some(Bell { counter: Arc::clone(&counter), polled: false });
+        Ok(counter)
+    }
+
+    /// Has the kernel look at the bell, if it does not already.
+    fn poll_bell(&mut self) {
+        let Some(bell) = self.bell.as_mut().filter(|bell| !bell.polled) else { return };
+        let counter = types::Fd(bell.counter.as_raw_fd());
+        let entry = opcode::PollAdd::new(counter, libc::POLLIN.unsigned_abs().into()).build().user_data(BELL);
+        // SAFETY: obligation 1: a poll names no memory.
+        if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+            bell.polled = true;
+            self.prepared.push_back(None);
+        }
     }
 
     /// Whether another read can be pushed.
@@ -141,7 +184,7 @@ impl ReadRing {
 
     /// Reads pushed and not collected.
     pub(super) fn in_flight(&self) -> usize {
-        self.in_kernel + self.prepared.len()
+        self.in_kernel + self.prepared_reads
     }
 
     /// Prepares a read of `file` at `offset`, to be started by the next [`enter`](Self::enter), until which `file` must stay
@@ -169,7 +212,8 @@ impl ReadRing {
         match (pushed, self.slots.get_mut(number)) {
             (Ok(()), Some(slot)) => {
                 *slot = Some(request);
-                self.prepared.push_back(number);
+                self.prepared.push_back(Some(number));
+                self.prepared_reads += 1;
                 Ok(())
             }
             // There are no fewer entries than slots, and nothing is pushed after a refusal: not to be seen.
@@ -180,13 +224,16 @@ impl ReadRing {
         }
     }
 
-    /// Starts what is prepared, and with `wait` waits for a read to return, and for up to `wait` of them as far as they
-    /// come soon.
+    /// Starts what is prepared, and with `wait` waits until so many reads have returned; a signal or the bell may end the
+    /// wait when at least one has, or none.
     ///
     /// # Errors
     /// The kernel's refusal: what it has taken is in flight, the rest still prepared.
     pub(super) fn enter(&mut self, wait: usize) -> io::Result<()> {
         let wait = wait.min(self.in_flight());
+        if wait > 0 {
+            self.poll_bell();
+        }
         let mut fruitless = 0;
         loop {
             let must_wait = wait > 0 && self.ring.completion().is_empty();
@@ -197,8 +244,9 @@ impl ReadRing {
             match self.ring.submitter().submit_and_wait(if must_wait { wait } else { 0 }) {
                 Ok(taken) => {
                     let taken = taken.min(self.prepared.len());
-                    self.prepared.drain(..taken);
-                    self.in_kernel += taken;
+                    let reads = self.prepared.drain(..taken).flatten().count();
+                    self.prepared_reads -= reads;
+                    self.in_kernel += reads;
                     fruitless = if taken == 0 { fruitless + 1 } else { 0 };
                     if self.prepared.is_empty() && (wait == 0 || !self.ring.completion().is_empty()) {
                         return Ok(());
@@ -216,7 +264,15 @@ impl ReadRing {
 
     /// Takes a read that has returned.
     pub(super) fn collect(&mut self) -> Option<Returned> {
-        let entry = self.ring.completion().next()?;
+        self.early.pop_front().or_else(|| self.next_completion())
+    }
+
+    fn next_completion(&mut self) -> Option<Returned> {
+        let mut entry = self.ring.completion().next()?;
+        if entry.user_data() == BELL {
+            self.answer_bell();
+            entry = self.ring.completion().next()?;
+        }
         let number = usize::try_from(entry.user_data()).unwrap_or(usize::MAX);
         let request = self.slots.get_mut(number)?.take()?;
         self.in_kernel -= 1;
@@ -226,6 +282,18 @@ impl ReadRing {
         Some(Returned { request, result })
     }
 
+    /// The bell was rung, once or more often; it is polled again by the next wait.
+    fn answer_bell(&mut self) {
+        if let Some(bell) = &mut self.bell {
+            bell.polled = false;
+            let mut rung = [0_u8; 8];
+            if let Err(error) = rustix::io::read(&*bell.counter, &mut rung) {
+                // The next wait ends at once, then: nothing is lost.
+                tracing::debug!(%error, "the bell of a ring does not say how often it was rung");
+            }
+        }
+    }
+
     /// The end of a ring that refuses to [`enter`](Self::enter): waits for what the kernel has.
     ///
     /// # Errors
@@ -233,22 +301,26 @@ impl ReadRing {
     pub(super) fn wind_up(mut self) -> Result<WoundUp, (io::Error, usize)> {
         self.wait_out().map_err(|error| (error, self.in_kernel))?;
         let returned = std::iter::from_fn(|| self.collect()).collect();
-        let untaken = self.prepared.iter().filter_map(|number| self.slots.get_mut(*number)?.take());
+        let untaken = self.prepared.iter().flatten().filter_map(|number| self.slots.get_mut(*number)?.take());
         Ok(WoundUp { returned, untaken: untaken.collect() })
     }
 
     /// Waits until everything that the kernel has taken has returned. Prepared entries stay prepared.
     fn wait_out(&mut self) -> io::Result<()> {
-        while self.ring.completion().len() < self.in_kernel {
-            let wait = u32::try_from(self.in_kernel).unwrap_or(u32::MAX);
+        loop {
+            while let Some(returned) = self.next_completion() {
+                self.early.push_back(returned);
+            }
+            if self.in_kernel == 0 {
+                return Ok(());
+            }
             // SAFETY: obligation 4: nothing is submitted, so prepared entries stay where they are; no argument is passed.
-            let waited = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, wait, GETEVENTS, None) };
+            let waited = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 1, GETEVENTS, None) };
             match waited {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
         }
-        Ok(())
     }
 }
 
@@ -282,5 +354,64 @@ impl std::fmt::Debug for ReadRing {
             .field("in_kernel", &self.in_kernel)
             .field("prepared", &self.prepared.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{ReadRing, RingSetup};
+    use crate::files::BlockFile;
+    use crate::queue::{IoBuffer, IoOperation, IoRequest};
+    use crate::sync::thread;
+
+    /// A read of an empty pipe does not return before somebody writes: the bell ends the wait for it, again and again, and
+    /// the read is still there.
+    #[test]
+    fn the_bell_ends_a_wait_and_no_read() {
+        let Ok(best) = RingSetup::probe() else { return println!("no rings here") };
+        for setup in [best, RingSetup::Plain] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("pipe");
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            let pipe = BlockFile::open(&path, false, false).unwrap();
+            let mut ring = ReadRing::new(setup, 4).unwrap();
+            let bell = ring.bell().unwrap();
+            let request =
+                IoRequest { tag: 3, offset: 0, operation: IoOperation::Read(IoBuffer::zeroed(1).unwrap()) };
+            ring.push(request, &pipe, 0).unwrap();
+            for round in 0..3 {
+                let rope = Arc::clone(&bell);
+                let ringer = thread::spawn("ringer", move || {
+                    if round > 0 {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    // More than once counts as once.
+                    for _ in 0..=round {
+                        rustix::io::write(&*rope, &1_u64.to_le_bytes()).unwrap();
+                    }
+                });
+                ring.enter(1).unwrap();
+                ringer.unwrap().join().unwrap();
+                assert!(ring.collect().is_none(), "{setup:?}, round {round}");
+                assert_eq!(ring.in_flight(), 1);
+                // What was rung behind the answer would end the next wait.
+                let mut rest = [0_u8; 8];
+                let _ = rustix::io::read(&*bell, &mut rest);
+            }
+            pipe.file().write_all(&[7; 4096]).unwrap();
+            let mut returned = None;
+            while returned.is_none() {
+                ring.enter(1).unwrap();
+                returned = ring.collect();
+            }
+            let returned = returned.unwrap();
+            assert_eq!((returned.request.tag, returned.result.unwrap()), (3, 4096));
+            assert_eq!(ring.in_flight(), 0);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! | `done` | workers add, the owner empties |
 //! | `backend` | `Some` until the device's drop takes it |
 //! | `inline` | the owner, while it executes a request itself; the device's drop waits for its end |
+//! | `interrupted` | set by anybody, cleared by the owner's next wait, which it ends |
 //! | `waiters` | whoever is about to wait, so that nobody pays for waking nobody |
 
 use std::sync::Arc;
@@ -21,12 +22,19 @@ struct MailboxState<B> {
     done: Vec<Completion>,
     backend: Option<Arc<B>>,
     inline: bool,
+    interrupted: bool,
     waiters: usize,
 }
 
 impl<B> Mailbox<B> {
     pub(super) fn new(backend: Arc<B>) -> Self {
-        let state = MailboxState { done: Vec::new(), backend: Some(backend), inline: false, waiters: 0 };
+        let state = MailboxState {
+            done: Vec::new(),
+            backend: Some(backend),
+            inline: false,
+            interrupted: false,
+            waiters: 0,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -41,15 +49,27 @@ impl<B> Mailbox<B> {
         }
     }
 
-    /// Moves what is finished to `completions`, waiting for at least one if told so. The caller knows that one is due.
+    /// Moves what is finished to `completions`, waiting for at least one if told so, or for an interrupt. The caller knows
+    /// that one is due.
     pub(super) fn take(&self, wait: bool, completions: &mut Vec<Completion>) -> usize {
         let mut state = self.state.lock();
-        while wait && state.done.is_empty() {
+        while wait && state.done.is_empty() && !state.interrupted {
             state = self.wait(state);
         }
+        state.interrupted &= !wait;
         let taken = state.done.len();
         completions.append(&mut state.done);
         taken
+    }
+
+    /// Ends the owner's wait, or its next one.
+    pub(super) fn interrupt(&self) {
+        let mut state = self.state.lock();
+        state.interrupted = true;
+        // The model's planted bug, as in `post`.
+        if cfg!(not(all(loom, canaries))) {
+            self.wake(state);
+        }
     }
 
     /// The backend, for the owner to execute a request itself; `None` when the device is gone. Pairs with

@@ -10,6 +10,7 @@ use crate::device::Geometry;
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::queue::{IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 /// Notes which requests it executed, without any ordering of its own: the mailbox must order it.
 struct Notes {
@@ -19,6 +20,22 @@ struct Notes {
 impl Backend for Notes {
     fn execute(&self, offset: u64, _operation: &IoOperation) -> Result<usize, DeviceError> {
         self.executed.fetch_add(offset, Ordering::Relaxed);
+        Ok(0)
+    }
+}
+
+/// Executes nothing before the gate is open.
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Backend for Gate {
+    fn execute(&self, _offset: u64, _operation: &IoOperation) -> Result<usize, DeviceError> {
+        let mut open = self.open.lock();
+        while !*open {
+            open = self.opened.wait(open);
+        }
         Ok(0)
     }
 }
@@ -65,6 +82,27 @@ fn model_drop_of_a_queue_waits() {
         queue.kick().unwrap();
         drop(queue);
         assert_eq!(backend.executed.load(Ordering::Relaxed), 0b1);
+    });
+}
+
+/// The owner waits for a request that waits for the owner: only the interrupt of a third lets both go on.
+#[test]
+#[cfg_attr(canaries, should_panic)]
+fn model_an_interrupt_ends_a_wait() {
+    loom::model(|| {
+        let backend = Arc::new(Gate { open: Mutex::new(false), opened: Condvar::new() });
+        let pool = WorkerPool::new("model", 1, Arc::clone(&backend));
+        let mut queue = pool.open_queue(GEOMETRY, QueueOptions { depth: 1 }).unwrap();
+        let interrupt = queue.interrupt().unwrap();
+        queue.submit(sync_request(0)).unwrap();
+        let other = crate::sync::thread::spawn("other", move || interrupt.raise()).unwrap();
+        let mut completions = Vec::new();
+        assert_eq!(queue.reap(Wait::ForOne, &mut completions).unwrap(), 0);
+        *backend.open.lock() = true;
+        backend.opened.notify_all();
+        queue.reap(Wait::ForOne, &mut completions).unwrap();
+        assert_eq!(completions.len(), 1);
+        other.join().unwrap();
     });
 }
 

@@ -11,7 +11,7 @@ use super::pool::{Offer, PoolShared};
 use super::{Backend, complete, complete_closed};
 use crate::device::Geometry;
 use crate::error::DeviceError;
-use crate::queue::{Completion, IoQueue, IoRequest, QueueOptions, Wait};
+use crate::queue::{Completion, Interrupt, IoQueue, IoRequest, QueueOptions, Wait};
 
 pub(crate) struct WorkerQueue<B: Backend> {
     pool: Arc<PoolShared<B>>,
@@ -21,6 +21,8 @@ pub(crate) struct WorkerQueue<B: Backend> {
     backlog: VecDeque<IoRequest>,
     started: usize,
     ready: Vec<Completion>,
+    /// Somebody may interrupt the owner: it must not be away, executing a request itself.
+    interruptible: bool,
 }
 
 impl<B: Backend> WorkerQueue<B> {
@@ -38,6 +40,7 @@ impl<B: Backend> WorkerQueue<B> {
             backlog: VecDeque::new(),
             started: 0,
             ready: Vec::new(),
+            interruptible: false,
         }
     }
 
@@ -116,7 +119,8 @@ impl<B: Backend> IoQueue for WorkerQueue<B> {
 
     fn reap(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> Result<usize, DeviceError> {
         // A blocking point read: this thread would only wait, so it does the work itself.
-        if wait == Wait::ForOne && self.started == 0 && self.ready.is_empty() && self.backlog.len() == 1 {
+        let alone = self.started == 0 && self.ready.is_empty() && self.backlog.len() == 1;
+        if wait == Wait::ForOne && alone && !self.interruptible {
             self.execute_next();
         } else {
             self.start();
@@ -135,6 +139,13 @@ impl<B: Backend> IoQueue for WorkerQueue<B> {
 
     fn in_flight(&self) -> usize {
         self.backlog.len() + self.started + self.ready.len()
+    }
+
+    fn interrupt(&mut self) -> Option<Interrupt> {
+        self.interruptible = true;
+        let mailbox = Arc::downgrade(&self.mailbox);
+        // A queue that is gone needs no interrupt.
+        Some(Interrupt::new(move || mailbox.upgrade().iter().for_each(|mailbox| mailbox.interrupt())))
     }
 }
 

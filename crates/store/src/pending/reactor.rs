@@ -2,7 +2,8 @@
 //!
 //! Queues belong to threads (device contract), and those operations outlive the calls that start them: so they hand
 //! their searches to this thread and get them back, finished, by a callback. Whoever loses interest loses nothing else:
-//! the search finishes here and its result is dropped.
+//! the search finishes here and its result is dropped. While the thread waits for the device, a new search interrupts it:
+//! otherwise few reads at a time would be done one after the other.
 //!
 //! A second thread, started when first needed, waits for room in the log on behalf of asynchronous updates.
 
@@ -16,7 +17,7 @@ use oxifaster_core::hand_over::Mailbox;
 use oxifaster_core::hlog::HybridLog;
 use oxifaster_core::sync::Mutex;
 use oxifaster_core::sync::thread::{self, JoinHandle};
-use oxifaster_device::{Completion, IoQueue, QueueOptions, Wait};
+use oxifaster_device::{Completion, DeviceError, Interrupt, IoQueue, QueueOptions, Wait};
 
 use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 
@@ -27,6 +28,8 @@ type RoomReply = Box<dyn FnOnce(Result<(), Error>) + Send>;
 pub(crate) struct Reactor {
     log: Arc<HybridLog>,
     searches: Arc<Mailbox<(ColdSearch, SearchReply)>>,
+    /// Ends the wait of the searches' thread for its queue. The thread puts it here.
+    interrupt: Arc<Mutex<Option<Interrupt>>>,
     rooms: Arc<Mailbox<(u64, RoomReply)>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -49,13 +52,16 @@ impl Reactor {
     /// Starts the thread for searches, of which `reads_in_flight` are performed at once.
     pub(crate) fn start(log: &Arc<HybridLog>, reads_in_flight: usize) -> Result<Self, Error> {
         let searches = Arc::new(Mailbox::new());
-        let (inbox, own_log) = (Arc::clone(&searches), Arc::clone(log));
+        let interrupt = Arc::new(Mutex::new(None));
+        let inbox = Inbox { searches: Arc::clone(&searches), interrupt: Arc::clone(&interrupt) };
+        let own_log = Arc::clone(log);
         let options = QueueOptions { depth: reads_in_flight };
         let handle =
             thread::spawn("oxi-reactor", move || run(&own_log, &inbox, options)).map_err(cannot_start)?;
         Ok(Self {
             log: Arc::clone(log),
             searches,
+            interrupt,
             rooms: Arc::new(Mailbox::new()),
             threads: Mutex::new(vec![handle]),
         })
@@ -67,8 +73,13 @@ impl Reactor {
         search: ColdSearch,
         reply: impl FnOnce(ColdSearch, Result<ColdFound, Error>) + Send + 'static,
     ) {
-        if let Err((search, reply)) = self.searches.post((search, Box::new(reply))) {
-            reply(search, Err(closed()));
+        match self.searches.post((search, Box::new(reply))) {
+            Ok(false) => {}
+            Ok(true) => {
+                let interrupt = self.interrupt.lock().clone();
+                interrupt.iter().for_each(Interrupt::raise);
+            }
+            Err((search, reply)) => reply(search, Err(closed())),
         }
     }
 
@@ -122,20 +133,51 @@ struct Running<'a> {
     next: u64,
 }
 
-fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: QueueOptions) {
-    let mut queue = match log.device().open_queue(options) {
+/// What the thread for searches takes them from.
+struct Inbox {
+    searches: Arc<Mailbox<(ColdSearch, SearchReply)>>,
+    interrupt: Arc<Mutex<Option<Interrupt>>>,
+}
+
+impl Inbox {
+    fn open_queue(&self, log: &HybridLog, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError> {
+        let mut queue = log.device().open_queue(options)?;
+        *self.interrupt.lock() = queue.interrupt();
+        Ok(queue)
+    }
+
+    /// Answers every search with the error that left the thread without a queue, until the store closes.
+    fn refuse_all(&self, error: &Error) {
+        while let Some(jobs) = self.searches.take(true) {
+            jobs.into_iter().for_each(|(search, reply)| answer(reply, search, Err(error.duplicate())));
+        }
+    }
+}
+
+fn run(log: &HybridLog, inbox: &Inbox, options: QueueOptions) {
+    let mut queue = match inbox.open_queue(log, options) {
         Ok(queue) => queue,
-        Err(error) => return refuse_all(inbox, &error.into()),
+        Err(error) => return inbox.refuse_all(&error.into()),
     };
-    let _closing = CloseOnEnd(inbox);
+    let _closing = CloseOnEnd(&inbox.searches);
     let mut running = Running { log, searches: HashMap::new(), next: 0 };
     // A search takes its buffers when it starts: those that wait here hold no memory but their keys.
     let mut waiting = VecDeque::new();
     let mut completions = Vec::new();
-    while let Some(jobs) = inbox.take(queue.in_flight() == 0 && waiting.is_empty()).or_else(|| {
-        // Closed: finish what is under way.
-        (queue.in_flight() > 0 || !waiting.is_empty()).then(Vec::new)
-    }) {
+    loop {
+        let is_full = running.searches.len() >= options.depth;
+        let jobs = if queue.in_flight() == 0 && waiting.is_empty() {
+            // Nothing else to wait for; closed: the end.
+            let Some(jobs) = inbox.searches.take(true) else { return };
+            jobs
+        } else if is_full {
+            inbox.searches.take(false).unwrap_or_default()
+        } else {
+            // Closed: finish what is under way.
+            inbox.searches.take_or_listen().unwrap_or_default()
+        };
+        // Only who has just found nothing is listened for, and may wait; or who could start nothing anyway.
+        let wait = if jobs.is_empty() || is_full { Wait::ForOne } else { Wait::No };
         waiting.extend(jobs);
         while running.searches.len() < options.depth
             && let Some((search, reply)) = waiting.pop_front()
@@ -145,21 +187,21 @@ fn run(log: &HybridLog, inbox: &Mailbox<(ColdSearch, SearchReply)>, options: Que
             running.advance(number, search, reply, queue.as_mut());
         }
         if queue.in_flight() > 0 {
-            match queue.reap(Wait::ForOne, &mut completions) {
+            match queue.reap(wait, &mut completions) {
                 Ok(_) => {
                     completions.drain(..).for_each(|completion| running.complete(completion, queue.as_mut()))
                 }
                 Err(error) => {
                     // It would only say so again. What it still has is waited for by its drop.
                     running.fail_all(&error.into());
-                    match log.device().open_queue(options) {
+                    match inbox.open_queue(log, options) {
                         Ok(another) => queue = another,
                         Err(error) => {
                             let error = Error::from(error);
                             waiting
                                 .drain(..)
                                 .for_each(|(search, reply)| answer(reply, search, Err(error.duplicate())));
-                            return refuse_all(inbox, &error);
+                            return inbox.refuse_all(&error);
                         }
                     }
                 }
@@ -181,13 +223,6 @@ impl Drop for CloseOnEnd<'_> {
 fn answer(reply: SearchReply, search: ColdSearch, result: Result<ColdFound, Error>) {
     if catch_unwind(AssertUnwindSafe(|| reply(search, result))).is_err() {
         tracing::error!("whoever waited for a device read panicked when it was told");
-    }
-}
-
-/// Answers every search with the error that left the reactor without a queue, until the store closes.
-fn refuse_all(inbox: &Mailbox<(ColdSearch, SearchReply)>, error: &Error) {
-    while let Some(jobs) = inbox.take(true) {
-        jobs.into_iter().for_each(|(search, reply)| answer(reply, search, Err(error.duplicate())));
     }
 }
 

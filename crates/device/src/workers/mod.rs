@@ -41,8 +41,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::queue::{Completion, IoOperation, IoRequest};
 
-pub(crate) use pool::WorkerPool;
-pub(crate) use queue::WorkerQueue;
+#[cfg_attr(loom, allow(unused_imports, reason = "files have no word memory under loom"))]
+pub(crate) use {pool::WorkerPool, queue::WorkerQueue};
 
 /// A device that answers one request at a time on the thread that asks.
 pub(crate) trait Backend: Send + Sync + 'static {

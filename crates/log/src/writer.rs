@@ -12,7 +12,7 @@
 //! Invariants:
 //! 1. Below `walked` everything is complete. `written <= walked`, both rise.
 //! 2. Between the reservation of a commit's words and their publication nothing fails: a hole would stop the log for ever.
-//! 3. Batches that users appended together are covered by one commit: the walk never ends inside of one (ring, rule 3).
+//! 3. A batch is covered by one commit as a whole: it is one reservation, and a commit record lies behind whole reservations.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -248,13 +248,16 @@ impl Writer {
         }
         while self.written < end {
             let batch_end = end.min(self.written + BATCH_WORDS);
+            if canary::armed("log_release_unwritten") {
+                self.release(self.walked);
+            }
             let outcome = write_all(self.log.device.as_ref(), &self.requests(batch_end)?);
             match outcome {
                 Err(error) if canary::armed("log_ignore_write_error") => drop(error),
                 outcome => outcome.map_err(|error| self.log.judged(error))?,
             }
             self.written = batch_end;
-            self.release();
+            self.release(self.written);
         }
         self.log.progress.room_made();
         Ok(())
@@ -273,13 +276,12 @@ impl Writer {
         Ok(requests)
     }
 
-    /// Keeps half of the memory free, and what is written readable in the other half.
-    fn release(&self) {
+    /// Keeps half of the memory free, and what is written readable in the other half. Nothing from `written` on is given up.
+    fn release(&self, written: u64) {
         let capacity = self.log.ring.capacity();
         let free = capacity / 2 + 2 * BLOCK_WORDS as u64;
         let wanted = (self.log.ring.tail() + free).saturating_sub(capacity);
-        let until = if canary::armed("log_release_unwritten") { wanted } else { wanted.min(self.written) };
-        self.log.ring.release(until);
+        self.log.ring.release(wanted.min(written));
     }
 
     /// Before the first block since the log was opened: it does not end cleanly any more, and what lies behind its end belongs to a

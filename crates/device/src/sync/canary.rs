@@ -74,15 +74,15 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
-        name: "log_batch_published_forwards",
-        story: "the first entry of a batch becomes visible before the others are complete",
-        judge: "log-power-loss --images 3000",
+        name: "log_batch_in_pieces",
+        story: "the entries of a batch take their places one by one, so that a commit can come between them",
+        judge: "log-power-loss --images 1500",
         hangs: false,
     },
     Canary {
         name: "log_commit_over_open_append",
         story: "a commit covers an entry that another thread is still copying",
-        judge: "log-power-loss --images 3000",
+        judge: "log-power-loss --images 1500",
         hangs: false,
     },
     Canary {
@@ -112,7 +112,7 @@ pub const ALL: &[Canary] = &[
     Canary {
         name: "log_keep_incarnation",
         story: "entries of an abandoned time line of a log still verify",
-        judge: "log-power-loss --images 3000",
+        judge: "log-power-loss --images 1500",
         hangs: false,
     },
     Canary {
@@ -130,7 +130,7 @@ pub const ALL: &[Canary] = &[
     Canary {
         name: "log_trust_unsynced_commit",
         story: "opening shows a commit that a killed process wrote and did not sync",
-        judge: "log-power-loss --images 3000",
+        judge: "log-power-loss --images 1500",
         hangs: false,
     },
     Canary {

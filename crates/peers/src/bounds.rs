@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use oxifaster::device::{
@@ -29,6 +29,17 @@ pub fn random_lines(bytes: usize, loads: usize) -> f64 {
     }
     black_box(sum);
     loads as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Bytes copied per second by one core, from and to `bytes` of memory that no cache holds.
+pub fn sequential_copy(bytes: usize) -> f64 {
+    static MEMORY: OnceLock<Mutex<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
+    let memory = MEMORY.get_or_init(|| Mutex::new((vec![1; bytes], vec![2; bytes])));
+    let (from, to) = &mut *memory.lock().expect("memory");
+    let start = Instant::now();
+    to.copy_from_slice(from);
+    black_box(to);
+    bytes as f64 / start.elapsed().as_secs_f64()
 }
 
 /// What a loop of reads reached.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use oxifaster::device::{FileOptions, IoUringDevice, IoUringOptions, RingUse};
 use oxifaster::store::{FasterKv, FasterKvConfig, Session, Started};
-use oxifaster_sim::workload::Prng;
+use oxifaster_workload::Prng;
 
 use crate::bounds::{self, ReadRate, cpu_seconds};
 

@@ -175,3 +175,41 @@ impl Engine for Dashmap {
         work.on(&mut DashmapHandle(&self.0));
     }
 }
+
+pub struct Scc(scc::HashMap<u64, u64>);
+
+impl Scc {
+    pub fn new(keys: u64) -> Self {
+        Self(scc::HashMap::with_capacity(keys as usize))
+    }
+}
+
+struct SccHandle<'a>(&'a scc::HashMap<u64, u64>);
+
+impl Handle for SccHandle<'_> {
+    #[inline]
+    fn read(&mut self, key: u64) -> Option<u64> {
+        self.0.read_sync(&key, |_, value| *value)
+    }
+
+    #[inline]
+    fn upsert(&mut self, key: u64, value: u64) {
+        self.0.upsert_sync(key, value);
+    }
+
+    #[inline]
+    fn rmw(&mut self, key: u64) {
+        let mut entry = self.0.entry_sync(key).or_insert(0);
+        *entry = entry.wrapping_add(1);
+    }
+}
+
+impl Engine for Scc {
+    fn name(&self) -> &'static str {
+        "scc"
+    }
+
+    fn run(&self, work: &Work<'_>) {
+        work.on(&mut SccHandle(&self.0));
+    }
+}

@@ -2,13 +2,16 @@
 //!
 //! Every engine holds the same keys and runs the same operations in rounds, one engine after the other, so that noise of
 //! the machine meets all of them; a figure is the median over the rounds, a ratio the median of the rounds' ratios.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod bounds;
 mod cold;
+mod comparison;
 mod engines;
+mod external;
 mod memory;
 mod probe;
+mod stores;
 
 use clap::{Parser, Subcommand};
 
@@ -21,8 +24,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything in memory: single operations and batches, uniform and zipfian, beside papaya and dashmap.
+    /// Everything in memory: single operations and batches, uniform and zipfian, beside papaya, dashmap and scc.
     Memory(memory::Arguments),
+    /// Stores with their data in memory and on a device: single operations and batches, uniform and zipfian.
+    Engines(comparison::Arguments),
     /// Point reads of data larger than memory, beside a loop of plain reads of the same file.
     Cold(cold::Arguments),
 }
@@ -30,6 +35,7 @@ enum Command {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
         Command::Memory(arguments) => memory::run(&arguments),
+        Command::Engines(arguments) => comparison::run(&arguments),
         Command::Cold(arguments) => cold::run(&arguments),
     }
 }

@@ -3,10 +3,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use oxifaster_sim::workload::{Distribution, Keys, Prng};
+use oxifaster_workload::{Distribution, Keys, Prng};
 
 use crate::bounds;
-use crate::engines::{Dashmap, Engine, Handle, Oxifaster, Papaya};
+use crate::engines::{Dashmap, Engine, Handle, Oxifaster, Papaya, Scc};
 use crate::probe::Probe;
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Keys per batch.
     #[arg(long, default_value_t = 256)]
     batch: usize,
-    /// Without papaya and dashmap: the store beside the bare probe.
+    /// Without the other maps: the store beside the bare probe.
     #[arg(long)]
     alone: bool,
     /// One JSON object instead of a table.
@@ -88,7 +88,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let keys = arguments.keys;
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Oxifaster::new(keys))];
     if !arguments.alone {
-        engines.extend([Box::new(Papaya::new(keys)) as Box<dyn Engine>, Box::new(Dashmap::new(keys))]);
+        engines.extend([
+            Box::new(Papaya::new(keys)) as Box<dyn Engine>,
+            Box::new(Dashmap::new(keys)),
+            Box::new(Scc::new(keys)),
+        ]);
     }
     let all: Vec<u64> = (0..keys).collect();
     for engine in &engines {
@@ -167,13 +171,24 @@ impl Rounds {
 
 fn print(arguments: &Arguments, engines: &[Box<dyn Engine>], rows: &[(&str, &str, Rounds)]) {
     let names: Vec<_> = engines.iter().map(|engine| engine.name()).collect();
-    println!("million operations per second and thread; {} threads, {} keys", arguments.threads, arguments.keys);
-    println!("| distribution | operation | {} | bound | / {} | / bound |", names.join(" | "), names[1..].join(" | / "));
+    println!(
+        "million operations per second and thread; {} threads, {} keys",
+        arguments.threads, arguments.keys
+    );
+    println!(
+        "| distribution | operation | {} | bound | / {} | / bound |",
+        names.join(" | "),
+        names[1..].join(" | / ")
+    );
     println!("|---|---|{}---|---|", "---|".repeat(2 * names.len() - 1));
     for (distribution, workload, rounds) in rows {
         let rates = rounds.medians().map(|rate| format!("{rate:.2}")).collect::<Vec<_>>().join(" | ");
-        let ratios = rounds.rates[1..].iter().chain([&rounds.bounds]).map(|by| format!("{:.2}", rounds.ratio(by)));
+        let ratios =
+            rounds.rates[1..].iter().chain([&rounds.bounds]).map(|by| format!("{:.2}", rounds.ratio(by)));
         let bound = median(rounds.bounds.clone());
-        println!("| {distribution} | {workload} | {rates} | {bound:.1} | {} |", ratios.collect::<Vec<_>>().join(" | "));
+        println!(
+            "| {distribution} | {workload} | {rates} | {bound:.1} | {} |",
+            ratios.collect::<Vec<_>>().join(" | ")
+        );
     }
 }

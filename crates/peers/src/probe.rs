@@ -39,7 +39,9 @@ impl Probe {
             record[0].store(1 << 63, Ordering::Relaxed);
             record[1].store(key, Ordering::Relaxed);
             record[2].store(key, Ordering::Relaxed);
-            let _ = index.find_or_create(hash(key)).compare_exchange(Address::new((key + 1) * RECORD_WORDS as u64));
+            let _ = index
+                .find_or_create(hash(key))
+                .compare_exchange(Address::new((key + 1) * RECORD_WORDS as u64));
         }
         Self { index, log }
     }
@@ -58,7 +60,12 @@ impl Probe {
 
     /// Runs `operation` on the values of many keys.
     #[inline(always)]
-    fn values<'p, T: Copy>(&'p self, items: &[T], key: impl Fn(T) -> u64, mut operation: impl FnMut(T, &'p AtomicU64)) {
+    fn values<'p, T: Copy>(
+        &'p self,
+        items: &[T],
+        key: impl Fn(T) -> u64,
+        mut operation: impl FnMut(T, &'p AtomicU64),
+    ) {
         let mut hashes = [KeyHash(0); GROUP];
         let mut records: [&Record; GROUP] = [self.candidate(KeyHash(0)); GROUP];
         for group in items.chunks(GROUP) {

@@ -17,7 +17,8 @@ fn null_disk_full_of<V: Sample>() {
         let mut session = store.start_session().unwrap();
         for number in 0.. {
             let key = number * THREADS + thread;
-            assert!(key < 100_000, "1 MiB is never full");
+            // One thread may be done before the others have started: then it has all of the memory.
+            assert!(number < 100_000, "1 MiB is never full");
             let result = match number % 3 {
                 0 => session.upsert(key, V::of(number)),
                 1 => session.insert_if_absent(key, V::of(number)).map(|inserted| assert!(inserted)),

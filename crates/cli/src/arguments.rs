@@ -171,7 +171,8 @@ Examples:
   oxifaster stats --dir db
   oxifaster stats --dir db --json
 
-The store is opened, which checks its whole log, and closed again; nothing in it changes.";
+The store is opened, which checks its whole log, and closed again; nothing in it changes. Operations and device traffic are those of
+all runs of this program, which it keeps beside the store in oxifaster.totals.json; deleting that file loses nothing else.";
 
 /// Arguments of `stats`.
 #[derive(Debug, Args)]

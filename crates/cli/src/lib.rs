@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`arguments`], [`log_arguments`], [`commands`] | what can be asked; each command from opening to its result |
 //! | [`store_access`] | the only way to a store that is kept |
+//! | [`totals`] | what all runs of the program did to a store |
 //! | [`verification`] | every block, every checksum |
 //! | [`input`] | from bytes to keys and values, or to words: pure parsers, chunks, sources |
 //! | [`pipeline`] | queue, permits, ordered inboxes, what the threads of a run share |
@@ -35,5 +36,6 @@ pub mod process_memory;
 pub mod progress_bar;
 pub mod report;
 pub mod store_access;
+pub mod totals;
 pub mod verification;
 pub mod ycsb;

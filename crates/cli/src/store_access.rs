@@ -23,6 +23,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
 use crate::memory_plan::{Demand, Existing, MemoryPlan};
+use crate::totals::Totals;
 
 /// Prefix of the device's files.
 pub const PREFIX: &str = "store";
@@ -280,12 +281,23 @@ impl<V: StoredValue> Store<V> {
         self.kv.flush().map(drop).map_err(|error| store_failure(&self.folder, &error))
     }
 
-    /// Flushes and closes.
+    /// Flushes and closes, and adds what the run did to the store's [`Totals`].
     ///
     /// # Errors
     /// As [`Store::flush`].
     pub fn close(&self) -> Result<(), Failure> {
-        self.kv.close().map_err(|error| store_failure(&self.folder, &error))
+        self.kv.close().map_err(|error| store_failure(&self.folder, &error))?;
+        let statistics = self.kv.stats();
+        if statistics.operations.total() > 0 {
+            Totals::add_run(&self.folder, statistics);
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Statistics since the store was opened.

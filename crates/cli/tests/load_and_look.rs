@@ -46,6 +46,14 @@ fn a_store_larger_than_memory_through_its_life() {
     assert!(number(&stats, "/log/records") >= 40_000, "{stats}");
     assert_eq!(number(&stats, "/log/tombstones"), 2, "{stats}");
     assert_eq!(stats.pointer("/contents").and_then(|text| text.as_str()), Some("records"));
+    // What the runs before did: one that loaded, and those that looked and deleted.
+    assert!(number(&stats, "/totals/runs") >= 3, "{stats}");
+    assert!(number(&stats, "/operations/upserts") >= 40_000, "{stats}");
+    assert!(
+        number(&stats, "/operations/read_hits") > 0 && number(&stats, "/operations/conditional") >= 2,
+        "{stats}"
+    );
+    assert!(number(&stats, "/device/writes") > 0 && number(&stats, "/device/write_bytes") > 0, "{stats}");
 
     let verified = run(&["verify", "--json", "--dir", dir]).with_code(0).json();
     assert_eq!(verified["whole"], true);

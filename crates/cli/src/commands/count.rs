@@ -106,8 +106,8 @@ fn add_outcome(report: &mut Report, arguments: &CountArguments, outcome: &CountO
 fn add_store(report: &mut Report, store: &Store<u64>, plan: &MemoryPlan) {
     let statistics = store.statistics();
     figures::store_section(report, store, &statistics);
-    figures::operations_section(report, &statistics);
-    figures::device_section(report, &statistics);
+    figures::operations_section(report, "Operations of this run", &statistics);
+    figures::device_section(report, "Device", &statistics);
     figures::memory_section(report, plan, &statistics);
 }
 

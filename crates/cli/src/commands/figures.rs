@@ -21,17 +21,17 @@ pub(super) fn store_section<V: StoredValue>(report: &mut Report, store: &Store<V
         .add("peak memory", "peak_memory_bytes", Figure::MaybeBytes(process_memory::peak_bytes()));
 }
 
-/// Operations of the run, by kind.
-pub(super) fn operations_section(report: &mut Report, statistics: &Statistics) {
+/// Operations by kind.
+pub(super) fn operations_section(report: &mut Report, label: &'static str, statistics: &Statistics) {
     let operations = &statistics.operations;
     report
-        .section("Operations of this run", "operations")
+        .section(label, "operations")
         .add("reads", "reads", Figure::Count(operations.reads))
         .add("  found", "read_hits", Figure::Count(statistics.read_hits))
         .add("  not found", "read_misses", Figure::Count(statistics.read_misses))
         .add("upserts", "upserts", Figure::Count(operations.upserts))
         .add("read-modify-writes", "rmws", Figure::Count(operations.rmws))
-        .add("conditional, fetch-add", "conditional", Figure::Count(operations.conditional))
+        .add("conditional, fetch-add, remove", "conditional", Figure::Count(operations.conditional))
         .add("deletes", "deletes", Figure::Count(operations.deletes))
         .add("updated in place", "in_place_updates", Figure::Count(statistics.in_place_updates))
         .add("records appended", "appended_records", Figure::Count(statistics.appended_records))
@@ -39,10 +39,10 @@ pub(super) fn operations_section(report: &mut Report, statistics: &Statistics) {
         .add("waited for the device", "pending_operations", Figure::Count(statistics.pending_operations));
 }
 
-/// What the device did for it.
-pub(super) fn device_section(report: &mut Report, statistics: &Statistics) {
+/// What the device did for them.
+pub(super) fn device_section(report: &mut Report, label: &'static str, statistics: &Statistics) {
     report
-        .section("Device", "device")
+        .section(label, "device")
         .add("device reads", "reads", Figure::Count(statistics.device_reads))
         .add("bytes read", "read_bytes", Figure::Bytes(statistics.device_read_bytes))
         .add("device writes", "writes", Figure::Count(statistics.device_writes))

@@ -60,8 +60,8 @@ impl KeysOutcome {
         object.insert(found_key.to_owned(), Value::Array(found.collect()));
         object.insert("missing".to_owned(), Value::from(self.missing.clone()));
         let mut report = Report::default();
-        figures::operations_section(&mut report, &self.statistics);
-        figures::device_section(&mut report, &self.statistics);
+        figures::operations_section(&mut report, "Operations of this run", &self.statistics);
+        figures::device_section(&mut report, "Device", &self.statistics);
         object.extend(report.to_json());
         object
     }

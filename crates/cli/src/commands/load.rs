@@ -130,8 +130,8 @@ fn report(
         .add("records a second", "records_per_second", Figure::Rate { count: outcome.records, time })
         .add("bytes a second", "bytes_per_second", Figure::Rate { count: outcome.bytes, time });
     figures::store_section(&mut report, store, &statistics);
-    figures::operations_section(&mut report, &statistics);
-    figures::device_section(&mut report, &statistics);
+    figures::operations_section(&mut report, "Operations of this run", &statistics);
+    figures::device_section(&mut report, "Device", &statistics);
     figures::memory_section(&mut report, plan, &statistics);
     report
 }

@@ -1,4 +1,4 @@
-//! `stats`: what is in a store, how large it is, and what opening it took.
+//! `stats`: what is in a store, how large it is, what opening it took, and what all runs of this program did to it.
 
 use oxifaster_device::StorageDevice;
 
@@ -9,6 +9,7 @@ use crate::memory_plan::MemoryPlan;
 use crate::output;
 use crate::report::{Figure, Report};
 use crate::store_access::{Contents, Store, StoreFolder, StoredValue};
+use crate::totals::Totals;
 
 pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
@@ -54,8 +55,10 @@ fn describe<V: StoredValue>(report: &mut Report, store: &Store<V>, plan: &Memory
         .add("time", "seconds", Figure::Time(opened.duration));
     let statistics = store.statistics();
     figures::store_section(report, store, &statistics);
-    figures::operations_section(report, &statistics);
-    figures::device_section(report, &statistics);
+    let totals = Totals::of(store.folder());
+    report.section("Runs of this program", "totals").add("runs", "runs", Figure::Count(totals.runs));
+    figures::operations_section(report, "Operations of these runs", &totals.sum);
+    figures::device_section(report, "Device in these runs", &totals.sum);
     figures::memory_section(report, plan, &statistics);
     store.close()
 }

@@ -1,7 +1,7 @@
 //! The operations: what each does in each region of the log.
 //!
 //! Most operations meet the newest record of their key in memory, where they may read or change it at once: the
-//! [`shortcut`], which is inlined into its caller and has nothing else in it. All others are *attempted*, out of line.
+//! [`mod@shortcut`], which is inlined into its caller and has nothing else in it. All others are *attempted*, out of line.
 //! One attempt runs under one epoch guard and either completes or says which obstacle its caller must remove without a
 //! guard ([`Obstacle`]); then it is attempted again from the index on. Nothing here waits, and nothing here does I/O.
 //!

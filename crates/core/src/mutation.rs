@@ -70,6 +70,10 @@ pub(crate) enum Mutation {
     RingAllocateRelaxed,
     /// Ring: two threads turn the same page, one after the other.
     RingTurnUnlocked,
+    /// Ring: a page is turned while the tail is seized.
+    RingTurnIgnoresSeizure,
+    /// Ring: the tail is seized without a word to the others.
+    RingSeizeLeavesWord,
     /// Ring: a page is opened although no frame is ready for it.
     RingTurnWithoutFrame,
     /// Ring: a frame is announced as ready by a relaxed store.

@@ -7,6 +7,7 @@
 //! | model | proves |
 //! |---|---|
 //! | `page_turn` | reservations are disjoint, each within one page, and everybody finds the frame of a new page (rule 5) |
+//! | `seized_tail` | whoever seizes the tail appends alone, over a page's end, and everybody goes on behind it |
 //! | `reused_frame` | a page is opened only on a ready frame, and its words are zero (rule 4) |
 //! | `eviction` | a guard that saw a page in memory reads that page, whatever happens to the frame next (rules 1 to 3) |
 //! | `read_only_shift` | what lies below the safe read-only address has taken its last store, and it is visible (rules 2, 3) |
@@ -180,6 +181,27 @@ fn page_turn_twice() {
     expect_disjoint_records(&ring, &[record, other.join().unwrap()], 3);
 }
 
+/// One thread seizes the tail and appends over the end of page 1, while another one appends.
+fn seized_tail() {
+    let ring = ring(eight_words(), 3, 1, 1, 2);
+    let other = spawn(&ring, |ring, participant| (append(ring, participant, 3, 20), 20));
+    let mut participant = ring.epoch().register();
+    let mut records = vec![];
+    let mut tail = ring.seize_tail();
+    for value in [10, 11] {
+        let guard = participant.enter();
+        let address = tail.allocate(&guard, 3).unwrap();
+        fill(record_words(&ring, &guard, address, 3), value);
+        records.push((address, value));
+    }
+    let last = records[1].0;
+    drop(tail);
+    records.push((append(&ring, &mut participant, 3, 12), 12));
+    expect!(records[2].0 > last, "an append behind the seizure lies below it");
+    records.push(other.join().unwrap());
+    expect_disjoint_records(&ring, &records, 3);
+}
+
 /// Page 3 needs the frame of page 1, which is full of old words.
 fn reused_frame() {
     let ring = ring(four_words(), 2, 1, 2, 3);
@@ -347,6 +369,11 @@ fn model_page_turn() {
         &[Mutation::RingTurnRelaxed, Mutation::RingAllocateRelaxed, Mutation::RingTurnUnlocked],
         page_turn_twice,
     );
+}
+
+#[test]
+fn model_seized_tail() {
+    check(3, &[Mutation::RingTurnIgnoresSeizure, Mutation::RingSeizeLeavesWord], seized_tail);
 }
 
 #[test]

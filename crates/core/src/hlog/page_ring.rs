@@ -296,7 +296,7 @@ impl PageRing {
             return PageTurn::Turned;
         }
         let next = page + 1;
-        if turning.as_deref() == Some(&true) {
+        if turning.as_deref() == Some(&true) && !planted(Mutation::RingTurnIgnoresSeizure) {
             return PageTurn::NoFrame(next);
         }
         if next >= self.layout.pages_max() {
@@ -325,7 +325,10 @@ impl PageRing {
         let mut word = self.tail.load(Ordering::Acquire);
         loop {
             let (page, offset) = self.split_tail(word);
-            let full = self.join_tail(page, self.layout.page_words());
+            let full = match planted(Mutation::RingSeizeLeavesWord) {
+                true => word,
+                false => self.join_tail(page, self.layout.page_words()),
+            };
             match self.tail.compare_exchange(word, full, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return SeizedTail::new(self, page, offset.min(self.layout.page_words())),
                 Err(seen) => word = seen,

@@ -51,6 +51,7 @@ pub struct Demand<'p> {
 
 impl Demand<'_> {
     /// Bytes of cache that hold everything in every store's own layout, filters and indexes included.
+    #[cfg(any(feature = "fjall", feature = "lmdb", feature = "redb", feature = "rocksdb", feature = "sled"))]
     pub fn cache_bytes(&self) -> u64 {
         self.keys * 128 + (64 << 20)
     }

@@ -94,7 +94,7 @@ fn ngrams_beyond_memory_are_what_sort_and_uniq_count() {
 fn the_readme_job_really_uses_the_device() {
     let before = temporary_folders();
     let ran =
-        run(&["count", "--ngrams", "3", "--memory", "12M", "--json", "crates", "docs", "src"]).with_code(0);
+        run(&["count", "--ngrams", "3", "--memory", "16M", "--json", "crates", "docs", "src"]).with_code(0);
     let report = ran.json();
     assert!(number(&report, "/device/reads") > 0, "{report}");
     assert!(number(&report, "/device/writes") > 0, "{report}");

@@ -11,8 +11,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use oxifaster::codec::{PersistKey, PersistValue};
-use oxifaster::device::NullDisk;
+use oxifaster::device::{NullDisk, Words};
+use oxifaster::log::{FasterLog, FasterLogConfig};
 use oxifaster::store::{FasterKv, FasterKvConfig, Session};
+use oxifaster_core::crc32c::append_words;
+use oxifaster_device::BLOCK_WORDS;
 
 /// Keys of one call of a batched operation.
 const BATCH: usize = 256;
@@ -27,7 +30,7 @@ struct Size {
 /// A benchmark: loads, runs the operations, and says when they began.
 type Run = fn(Size) -> Instant;
 
-const BENCHMARKS: [(&str, Run); 13] = [
+const BENCHMARKS: [(&str, Run); 15] = [
     ("read", |size| numbers(size, |session, keys| each(keys, |key| session.read(key).expect("read")))),
     ("read_absent", |size| {
         numbers(size, |session, keys| each(keys, |key| session.read(&!key).expect("read")))
@@ -98,7 +101,33 @@ const BENCHMARKS: [(&str, Run); 13] = [
             },
         )
     }),
+    ("log_append_100_bytes", log_append),
+    ("block_checksum", block_checksum),
 ];
+
+/// Entries of 100 bytes; memory for all of them, so that nobody waits.
+fn log_append(size: Size) -> Instant {
+    let pages = ((size.operations * 128) >> 20).next_power_of_two().max(4);
+    let config = FasterLogConfig::default().with_memory_pages(usize::try_from(pages).expect("a size"));
+    let log = FasterLog::open(config, NullDisk::new()).expect("a log");
+    let start = Instant::now();
+    let append = |_| black_box(log.append(&[7; 100]).expect("append"));
+    measured(|| (0..size.operations).map(append).for_each(|_| {}));
+    start
+}
+
+/// Of blocks in word memory that the caches hold.
+fn block_checksum(size: Size) -> Instant {
+    let memory = Words::zeroed(8 * BLOCK_WORDS).expect("memory");
+    let blocks: Vec<_> = memory.chunks_exact(BLOCK_WORDS).collect();
+    let start = Instant::now();
+    measured(|| {
+        for (_, block) in (0..size.operations).zip(blocks.iter().cycle()) {
+            black_box(append_words(7, block));
+        }
+    });
+    start
+}
 
 fn name(key: u64) -> String {
     format!("user:{key:06}")

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod codec;
+pub mod crc32c;
 pub mod epoch;
 pub mod error;
 pub mod hand_over;

@@ -98,8 +98,8 @@ impl Shared {
         let mut at = start;
         for entry in entries {
             let entry = entry.as_ref();
-            self.ring.fill(at, entry);
-            headers.push((at, seed.header(at, EntryKind::User, entry).encode()));
+            let room = self.ring.room_for(at, entry.len());
+            headers.push((at, seed.store(at, EntryKind::User, entry, room).encode()));
             at += entry_words(entry.len());
         }
         self.ring.publish_batch(&headers);
@@ -119,8 +119,8 @@ impl Shared {
     /// Fills reserved words.
     #[inline]
     pub(crate) fn write_entry(&self, at: u64, words: u64, entry: &[u8]) -> Address {
-        self.ring.fill(at, entry);
-        let header = self.seed().header(at, EntryKind::User, entry);
+        let room = self.ring.room_for(at, entry.len());
+        let header = self.seed().store(at, EntryKind::User, entry, room);
         self.ring.publish(at, header.encode());
         self.nudge_if_far(at, at + words);
         Address::from_low_bits(at)

@@ -2,6 +2,9 @@
 //!
 //! Callers: whoever writes into the ring, and whoever verifies what comes back. Decoding takes arbitrary words and never panics.
 
+use oxifaster_core::crc32c;
+use oxifaster_core::sync::atomic::AtomicU64;
+
 /// Longest payload that the format can hold, in bytes (inclusive).
 pub(crate) const PAYLOAD_BYTES_MAX: usize = (1 << LENGTH_BITS) - 1;
 
@@ -74,14 +77,6 @@ pub(crate) fn entry_words(payload_bytes: usize) -> u64 {
     1 + (payload_bytes as u64).div_ceil(8)
 }
 
-/// Bytes of address, kind and length, which the checksum covers before the payload.
-const FRONT_BYTES: usize = 12;
-/// Longest run of front and payload that is copied for the checksum.
-const SHORT_BYTES: usize = 256;
-
-#[repr(align(16))]
-struct Short([u8; SHORT_BYTES]);
-
 /// The checksum's state behind log id and incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seed(pub(crate) u32);
@@ -89,31 +84,27 @@ pub(crate) struct Seed(pub(crate) u32);
 impl Seed {
     /// The seed of one incarnation of a log.
     pub(crate) fn new(log_id: [u8; 16], incarnation: u64) -> Self {
-        Self(crc32c::crc32c_append(crc32c::crc32c(&log_id), &incarnation.to_le_bytes()))
+        Self(crc32c::append(crc32c::append(0, &log_id), &incarnation.to_le_bytes()))
     }
 
     /// The header of an entry at `address`.
     #[inline]
     pub(crate) fn header(self, address: u64, kind: EntryKind, payload: &[u8]) -> Header {
-        let place = address.to_le_bytes();
-        let described = description(kind, payload.len()).to_le_bytes();
-        let checksum = match SHORT_BYTES.checked_sub(FRONT_BYTES + payload.len()) {
-            // One aligned run instead of two: a call of the checksum costs more than the copy.
-            Some(unused) => {
-                let mut run = Short([0; SHORT_BYTES]);
-                let (front, rest) = run.0.split_at_mut(FRONT_BYTES);
-                let (front_place, front_described) = front.split_at_mut(8);
-                front_place.copy_from_slice(&place);
-                front_described.copy_from_slice(&described);
-                let (copy, _) = rest.split_at_mut(payload.len());
-                copy.copy_from_slice(payload);
-                crc32c::crc32c_append(self.0, run.0.get(..SHORT_BYTES - unused).unwrap_or_default())
-            }
-            None => {
-                let front = crc32c::crc32c_append(crc32c::crc32c_append(self.0, &place), &described);
-                crc32c::crc32c_append(front, payload)
-            }
-        };
+        let checksum = crc32c::append_entry(self.0, address, description(kind, payload.len()), payload);
+        Header { kind, payload_bytes: payload.len(), checksum }
+    }
+
+    /// The same, of a payload that is stored in reserved memory meanwhile: `pieces`, from the word behind the header on.
+    #[inline]
+    pub(crate) fn store(
+        self,
+        address: u64,
+        kind: EntryKind,
+        payload: &[u8],
+        pieces: [&[AtomicU64]; 2],
+    ) -> Header {
+        let described = description(kind, payload.len());
+        let checksum = crc32c::store_entry(self.0, address, described, payload, pieces);
         Header { kind, payload_bytes: payload.len(), checksum }
     }
 
@@ -166,18 +157,18 @@ mod tests {
         whole.extend_from_slice(&512_u64.to_le_bytes());
         whole.extend_from_slice(&0x1000_0005_u32.to_le_bytes());
         whole.extend_from_slice(b"hello");
-        assert_eq!(header.checksum, crc32c::crc32c(&whole));
+        assert_eq!(header.checksum, crc32c::append(0, &whole));
     }
 
     #[test]
-    fn short_and_long_entries_have_the_same_kind_of_checksum() {
+    fn checksums_do_not_depend_on_where_the_payload_is_stored() {
         let payload: Vec<u8> = (0..600_usize).map(|place| place.to_le_bytes()[0]).collect();
         for len in [0, 1, 243, 244, 245, 600] {
             let header = SEED.header(99, EntryKind::User, &payload[..len]);
             let mut whole = 99_u64.to_le_bytes().to_vec();
             whole.extend_from_slice(&header.encode().to_le_bytes()[4..]);
             whole.extend_from_slice(&payload[..len]);
-            assert_eq!(header.checksum, crc32c::crc32c_append(SEED.0, &whole), "{len} bytes");
+            assert_eq!(header.checksum, crc32c::append(SEED.0, &whole), "{len} bytes");
         }
     }
 

@@ -22,6 +22,7 @@ use loom::thread;
 use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_core::{Error, ErrorKind};
 
+use crate::entry::{EntryKind, Seed};
 use crate::facts::KnownCommit;
 use crate::mutation::{Mutation, model_with};
 use crate::progress::Progress;
@@ -38,6 +39,10 @@ fn ring(capacity: u64) -> Arc<LogRing> {
     Arc::new(LogRing::new(capacity, START, 1 << 40, 0).unwrap())
 }
 
+fn fill(ring: &LogRing, at: u64, number: u64) {
+    Seed(0).store(at, EntryKind::User, &number.to_le_bytes(), ring.room_for(at, 8));
+}
+
 fn append(ring: &LogRing, number: u64) -> u64 {
     let at = loop {
         match ring.reserve(WORDS) {
@@ -45,7 +50,7 @@ fn append(ring: &LogRing, number: u64) -> u64 {
             Err(_) => thread::yield_now(),
         }
     };
-    ring.fill(at, &number.to_le_bytes());
+    fill(ring, at, number);
     ring.publish(at, number);
     at
 }
@@ -92,8 +97,8 @@ fn model_batch_against_walk() {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
                 let at = ring.reserve(2 * WORDS).unwrap();
-                ring.fill(at, &1_u64.to_le_bytes());
-                ring.fill(at + WORDS, &2_u64.to_le_bytes());
+                fill(&ring, at, 1);
+                fill(&ring, at + WORDS, 2);
                 ring.publish_batch(&[(at, 1), (at + WORDS, 2)]);
             })
         };

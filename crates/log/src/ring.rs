@@ -172,17 +172,11 @@ impl LogRing {
         usize::try_from(address & (self.capacity - 1)).unwrap_or(usize::MAX)
     }
 
-    /// Stores the payload of an entry that begins at `address`. Reserved words only.
+    /// Where the payload of an entry at `address` goes, in one or two pieces. For reserved words, and relaxed stores.
     #[inline]
-    pub(crate) fn fill(&self, address: u64, payload: &[u8]) {
-        let (front, back) = self.pieces(address + 1, (payload.len() as u64).div_ceil(8));
-        if back.is_empty() {
-            store_bytes(front, payload);
-        } else {
-            let (first, second) = payload.split_at(payload.len().min(front.len() * 8));
-            store_bytes(front, first);
-            store_bytes(back, second);
-        }
+    pub(crate) fn room_for(&self, address: u64, payload_bytes: usize) -> [&[AtomicU64]; 2] {
+        let (front, back) = self.pieces(address + 1, (payload_bytes as u64).div_ceil(8));
+        [front, back]
     }
 
     /// Stores a header: the entry is complete.
@@ -267,24 +261,10 @@ impl LogRing {
     }
 }
 
-#[inline]
-fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
-    let (whole, rest) = bytes.as_chunks::<8>();
-    for (word, chunk) in words.iter().zip(whole) {
-        word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
-    }
-    if !rest.is_empty()
-        && let Some(word) = words.get(whole.len())
-    {
-        let mut last = [0_u8; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        word.store(u64::from_le_bytes(last), Ordering::Relaxed);
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::entry::{EntryKind, Seed};
 
     #[test]
     fn entries_wrap_and_come_back_until_they_are_released() {
@@ -296,7 +276,7 @@ mod tests {
         ring.release(522);
         // Words 528.. lie where 512.. did.
         assert_eq!(ring.reserve_aligned(3, 8), Ok(528..536));
-        ring.fill(524, &[7; 40]);
+        Seed(0).store(524, EntryKind::User, &[7; 40], ring.room_for(524, 40));
         ring.publish(524, 99);
         let mut bytes = Vec::new();
         assert!(ring.copy_out(524..530, &mut bytes));

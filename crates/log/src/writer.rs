@@ -211,8 +211,7 @@ impl Writer {
     }
 
     fn put(&self, seed: Seed, at: u64, kind: EntryKind, payload: &[u8]) -> u64 {
-        let header = seed.header(at, kind, payload);
-        self.log.ring.fill(at, payload);
+        let header = seed.store(at, kind, payload, self.log.ring.room_for(at, payload.len()));
         self.log.ring.publish(at, header.encode());
         at + header.words()
     }

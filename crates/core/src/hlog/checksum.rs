@@ -6,6 +6,8 @@
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_device::{BLOCK_BYTES, BLOCK_WORDS};
 
+use crate::crc32c;
+
 /// One span of log offsets written by one incarnation of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incarnation {
@@ -58,19 +60,24 @@ impl BlockIdentity {
     /// The checksum of the bytes of a block at `offset`, as written by the incarnation in force at `in_force_at`.
     #[must_use]
     pub fn checksum(&self, offset: u64, in_force_at: u64, bytes: &[u8]) -> u32 {
+        crc32c::append(self.seed(offset, in_force_at), bytes)
+    }
+
+    /// The checksum's state behind whose block it is and where it lies.
+    fn seed(&self, offset: u64, in_force_at: u64) -> u32 {
         let mut seed = [0_u8; 32];
         let (id, rest) = seed.split_at_mut(16);
         let (incarnation, place) = rest.split_at_mut(8);
         id.copy_from_slice(&self.store_id);
         incarnation.copy_from_slice(&self.incarnation_at(in_force_at).to_le_bytes());
         place.copy_from_slice(&offset.to_le_bytes());
-        crc32c::crc32c_append(crc32c::crc32c(&seed), bytes)
+        crc32c::append(0, &seed)
     }
 
     /// The checksum of a data block.
     #[must_use]
     pub fn data_checksum(&self, offset: u64, block: &[AtomicU64]) -> u32 {
-        self.checksum(offset, offset, &block_bytes(block))
+        crc32c::append_words(self.seed(offset, offset), block)
     }
 }
 

@@ -178,7 +178,7 @@ fn fill_the_page<C: Class, D: StorageDevice>(store: &Store<C, D>, model: &mut Mo
     let layout = store.log().layout();
     let mut session = store.start_session().unwrap();
     let mut key = KEYS;
-    while layout.offset_of(store.log().ring().tail()) <= layout.page_words() - 512 {
+    while layout.offset_of(store.log().tail()) <= layout.page_words() - 512 {
         session.upsert(C::key(key), C::value(5_000 + key)).unwrap();
         model.insert(key, 5_000 + key);
         key += 1;

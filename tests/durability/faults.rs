@@ -223,24 +223,29 @@ fn fsync_fails_once_during_close() {
     store.close().unwrap();
 }
 
+/// A store with key 1 at 1 durably, and at 2 in a slot of metadata that was written and never synced.
+fn leave_an_unsynced_slot(seed: u64) -> FaultDevice {
+    let device = FaultDevice::new(seed);
+    let disk = device.disk();
+    let store = open::<Word, _>(device.clone()).unwrap();
+    let mut session = store.start_session().unwrap();
+    session.upsert(1, 1).unwrap();
+    store.flush().unwrap();
+    session.upsert(1, 2).unwrap();
+    device.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)));
+    assert_eq!(store.flush().unwrap_err().kind(), ErrorKind::Io);
+    device.set_plan(FaultPlan::new());
+    drop((session, store, device));
+    disk.open().unwrap()
+}
+
 /// A slot of metadata was written and never synced: its process was killed, or the sync failed. Who opens next reads it from
 /// the system's cache, and must not call it durable, or write over the older slot, before it is.
 #[test]
 fn a_point_that_was_read_at_open_is_made_durable_before_anything_is_built_on_it() {
     for update_before_flush in [false, true] {
-        let device = FaultDevice::new(7);
+        let device = leave_an_unsynced_slot(7);
         let disk = device.disk();
-        let store = open::<Word, _>(device.clone()).unwrap();
-        let mut session = store.start_session().unwrap();
-        session.upsert(1, 1).unwrap();
-        store.flush().unwrap();
-        session.upsert(1, 2).unwrap();
-        device.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)));
-        assert_eq!(store.flush().unwrap_err().kind(), ErrorKind::Io);
-        device.set_plan(FaultPlan::new());
-        drop((session, store, device));
-
-        let device = disk.open().unwrap();
         let store = open::<Word, _>(device.clone()).unwrap();
         let mut session = store.start_session().unwrap();
         assert_eq!(session.read(&1).unwrap(), Some(2), "read from the cache");
@@ -257,17 +262,8 @@ fn a_point_that_was_read_at_open_is_made_durable_before_anything_is_built_on_it(
     }
     // The new process dies while it writes its first slot: the point that it found is durable by then, or the one before it.
     for step in 0..4 {
-        let device = FaultDevice::with_plan(9, FaultPlan::new().crash_fates(CrashFates::KEEP_ALL));
+        let device = leave_an_unsynced_slot(9);
         let disk = device.disk();
-        let store = open::<Word, _>(device.clone()).unwrap();
-        let mut session = store.start_session().unwrap();
-        session.upsert(1, 1).unwrap();
-        store.flush().unwrap();
-        session.upsert(1, 2).unwrap();
-        device.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)));
-        store.flush().unwrap_err();
-        drop((session, store, device));
-        let device = disk.open().unwrap();
         let store = open::<Word, _>(device.clone()).unwrap();
         device.set_plan(FaultPlan::new().fail_metadata_writes(Trigger::nth(step)));
         let mut session = store.start_session().unwrap();

@@ -37,6 +37,9 @@ pub enum Status {
     Aborted = 6,
 }
 
+/// [`Status`], under the name of the earlier ports.
+pub use self::Status as OperationStatus;
+
 impl Status {
     /// The status of a finished look-up.
     #[must_use]

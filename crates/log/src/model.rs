@@ -16,15 +16,14 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use loom::thread;
-use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_core::{Error, ErrorKind};
 
 use crate::entry::{EntryKind, Seed};
 use crate::facts::KnownCommit;
-use crate::mutation::{Mutation, model_with};
+use crate::mutation::{Mutation, Task, model_with};
 use crate::progress::Progress;
 use crate::requests::{CommitInfo, Placed};
 use crate::ring::LogRing;
@@ -206,19 +205,6 @@ fn model_commit_waiters() {
     });
 }
 
-/// A task that sleeps until it is woken.
-struct Task {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        *self.woken.lock() = true;
-        self.changed.notify_one();
-    }
-}
-
 #[test]
 fn model_commit_future() {
     let mistakes = [Mutation::WakerBehindLook, Mutation::RequestWithoutNotify];
@@ -229,20 +215,14 @@ fn model_commit_future() {
             thread::spawn(move || commit_once(&progress, START + 20))
         };
         let (goal, failures) = progress.request(START + 20, None);
-        let task = Arc::new(Task { woken: Mutex::new(false), changed: Condvar::new() });
+        let task = Task::new();
         let waker = Waker::from(Arc::clone(&task));
         let mut id = None;
         let mut future = pin!(poll_fn(|context| progress.poll(goal, Some(failures), &mut id, context)));
         let info = loop {
             match future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(info) => break info,
-                Poll::Pending => {
-                    let mut woken = task.woken.lock();
-                    while !*woken {
-                        woken = task.changed.wait(woken);
-                    }
-                    *woken = false;
-                }
+                Poll::Pending => task.sleep(),
             }
         };
         assert_eq!(info.unwrap().number, 1, "model: another commit");

@@ -15,42 +15,14 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use loom::thread;
 
 use super::{Abandoned, Mailbox, Reply, channel};
-use crate::mutation::{Mutation, model_with};
-use crate::sync::{Condvar, Mutex};
+use crate::mutation::{Mutation, Task, model_with};
 
 const PREEMPTIONS: usize = 4;
-
-/// A task that sleeps until it is woken.
-struct Task {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        *self.woken.lock() = true;
-        self.changed.notify_one();
-    }
-}
-
-impl Task {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { woken: Mutex::new(false), changed: Condvar::new() })
-    }
-
-    fn sleep(&self) {
-        let mut woken = self.woken.lock();
-        while !*woken {
-            woken = self.changed.wait(woken);
-        }
-        *woken = false;
-    }
-}
 
 /// Runs a future on a task of its own.
 fn block_on<T>(reply: Reply<T>) -> Result<T, Abandoned> {
@@ -181,10 +153,7 @@ fn dropped_future() {
 
 /// Runs a model as it is, and with each of the mistakes.
 fn check(mistakes: &[Mutation], model: fn()) {
-    model_with(None, PREEMPTIONS, model);
-    for mistake in mistakes {
-        model_with(Some(*mistake), PREEMPTIONS, model);
-    }
+    model_with(mistakes, PREEMPTIONS, model);
 }
 
 #[test]

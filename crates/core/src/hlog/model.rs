@@ -355,10 +355,7 @@ fn check(preemptions: usize, mistakes: &[Mutation], model: fn()) {
             panic!("model: {mistake}");
         }
     };
-    model_with(None, preemptions, whole);
-    for mistake in mistakes {
-        model_with(Some(*mistake), preemptions, whole);
-    }
+    model_with(mistakes, preemptions, whole);
 }
 
 #[test]

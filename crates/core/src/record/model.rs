@@ -122,10 +122,7 @@ fn spawn<T: 'static>(world: &Arc<World>, body: impl FnOnce(&World) -> T + 'stati
 
 /// Runs the model as it is, and with each of the mistakes.
 fn check(mistakes: &[Mutation], model: fn()) {
-    model_with(None, PREEMPTIONS, model);
-    for mistake in mistakes {
-        model_with(Some(*mistake), PREEMPTIONS, model);
-    }
+    model_with(mistakes, PREEMPTIONS, model);
 }
 
 #[test]

@@ -30,6 +30,8 @@ mod mailbox;
 mod pool;
 mod queue;
 
+#[cfg(test)]
+mod gate;
 #[cfg(all(loom, test))]
 mod model;
 #[cfg(all(test, not(loom)))]

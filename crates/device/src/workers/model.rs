@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
+use super::gate::Gate;
 use super::{Backend, WorkerPool};
 use crate::device::Geometry;
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::queue::{IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex};
 
 /// Notes which requests it executed, without any ordering of its own: the mailbox must order it.
 struct Notes {
@@ -20,22 +20,6 @@ struct Notes {
 impl Backend for Notes {
     fn execute(&self, offset: u64, _operation: &IoOperation) -> Result<usize, DeviceError> {
         self.executed.fetch_add(offset, Ordering::Relaxed);
-        Ok(0)
-    }
-}
-
-/// Executes nothing before the gate is open.
-struct Gate {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Backend for Gate {
-    fn execute(&self, _offset: u64, _operation: &IoOperation) -> Result<usize, DeviceError> {
-        let mut open = self.open.lock();
-        while !*open {
-            open = self.opened.wait(open);
-        }
         Ok(0)
     }
 }
@@ -90,7 +74,7 @@ fn model_drop_of_a_queue_waits() {
 #[cfg_attr(canaries, should_panic)]
 fn model_an_interrupt_ends_a_wait() {
     loom::model(|| {
-        let backend = Arc::new(Gate { open: Mutex::new(false), opened: Condvar::new() });
+        let backend = Arc::new(Gate::new());
         let pool = WorkerPool::new("model", 1, Arc::clone(&backend));
         let mut queue = pool.open_queue(GEOMETRY, QueueOptions { depth: 1 }).unwrap();
         let interrupt = queue.interrupt().unwrap();
@@ -98,8 +82,7 @@ fn model_an_interrupt_ends_a_wait() {
         let other = crate::sync::thread::spawn("other", move || interrupt.raise()).unwrap();
         let mut completions = Vec::new();
         assert_eq!(queue.reap(Wait::ForOne, &mut completions).unwrap(), 0);
-        *backend.open.lock() = true;
-        backend.opened.notify_all();
+        backend.open();
         queue.reap(Wait::ForOne, &mut completions).unwrap();
         assert_eq!(completions.len(), 1);
         other.join().unwrap();

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::thread::{ThreadId, current};
 
+use super::gate::Gate;
 use super::{Backend, WorkerPool};
 use crate::device::Geometry;
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::queue::{Completion, IoOperation, IoQueue, IoRequest, QueueOptions, Wait};
-use crate::sync::{Condvar, Mutex, thread};
+use crate::sync::{Mutex, thread};
 
 const GEOMETRY: Geometry = Geometry { reserved_bytes: 0, capacity_bytes: u64::MAX, persistent: false };
 
@@ -75,26 +76,9 @@ fn a_panic_is_an_error_completion_and_the_worker_lives_on() {
     assert_eq!(Arc::strong_count(&backend), 1);
 }
 
-/// Executes nothing before the gate is open.
-#[derive(Default)]
-struct Gate {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Backend for Gate {
-    fn execute(&self, _offset: u64, _operation: &IoOperation) -> Result<usize, DeviceError> {
-        let mut open = self.open.lock();
-        while !*open {
-            open = self.opened.wait(open);
-        }
-        Ok(0)
-    }
-}
-
 #[test]
 fn an_interrupt_ends_a_wait_and_no_request() {
-    let backend = Arc::new(Gate::default());
+    let backend = Arc::new(Gate::new());
     let pool = WorkerPool::new("test", 2, Arc::clone(&backend));
     let mut queue = pool.open_queue(GEOMETRY, QueueOptions::default()).unwrap();
     let interrupt = queue.interrupt().unwrap();
@@ -107,8 +91,7 @@ fn an_interrupt_ends_a_wait_and_no_request() {
         assert_eq!(queue.reap(Wait::ForOne, &mut completions).unwrap(), 0);
         other.join().unwrap();
     }
-    *backend.open.lock() = true;
-    backend.opened.notify_all();
+    backend.open();
     assert_eq!(queue.reap(Wait::ForOne, &mut completions).unwrap(), 1);
     drop(queue);
     interrupt.raise();

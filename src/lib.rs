@@ -98,7 +98,7 @@ pub mod device {
 pub mod store {
     pub use oxifaster_core::hash::{HashKind, KeyHash};
     pub use oxifaster_store::{
-        AsyncSession, Completed, FasterKv, FasterKvBuilder, FasterKvConfig, MemoryPlan, PendingId,
+        AsyncSession, Completed, FasterKv, FasterKvBuilder, FasterKvConfig, LogView, MemoryPlan, PendingId,
         RecordView, RecoveryProgress, RecoveryReport, RmwOutcome, Session, Started,
     };
 }

@@ -101,7 +101,7 @@ fn session_moves_threads() {
     assert_eq!(store.stats().sessions, 0);
     assert_eq!(store.stats().operations.rmws, 30_000, "the counters of ended sessions are kept");
     // A million opened and closed, by several threads: the slots are used again.
-    let slots = store.log().ring().epoch().slots();
+    let slots = store.log().epoch_slots();
     on_threads(4, |thread| {
         for round in 0..250_000_u64 {
             let mut session = store.start_session().unwrap();
@@ -110,7 +110,7 @@ fn session_moves_threads() {
             }
         }
     });
-    assert_eq!(store.log().ring().epoch().slots(), slots, "epoch slots leaked");
+    assert_eq!(store.log().epoch_slots(), slots, "epoch slots leaked");
     assert_eq!(Arc::strong_count(&store), 1, "sessions leaked");
     assert_eq!(store.stats().operations.conditional, 30_000 + 4 * 250_000_u64.div_ceil(64));
 }

@@ -194,7 +194,7 @@ fn values_near_a_page() {
         assert!(longest + key_len > (1 << 16) - 4_096 - 64, "only {longest} bytes for a key of {key_len}");
         let value: Vec<u8> = (0..longest).map(|at| (at * 7 + key_len) as u8).collect();
         session.upsert(&key, &value).unwrap();
-        let (tail, serial) = (store.log().ring().tail(), session.serial_num());
+        let (tail, serial) = (store.log().tail(), session.serial_num());
         let too_long = vec![0_u8; longest + 1];
         for error in [
             session.upsert(&key, &too_long).unwrap_err(),
@@ -210,7 +210,7 @@ fn values_near_a_page() {
         }
         assert_eq!(session.read(&key).unwrap().as_ref(), Some(&value));
         assert_eq!(session.read_view(&key[..]).unwrap().unwrap().as_bytes(), value);
-        assert_eq!((store.log().ring().tail(), session.serial_num()), (tail, serial));
+        assert_eq!((store.log().tail(), session.serial_num()), (tail, serial));
         expected.push((key, value));
     }
     // A key that no value fits beside.

@@ -16,6 +16,7 @@ use oxifaster_device::StorageDevice;
 
 use crate::asynchronous::AsyncSession;
 use crate::configuration::FasterKvConfig;
+use crate::log_view::LogView;
 use crate::operations::Core;
 use crate::pending::reactor::Reactor;
 use crate::reclaim::Reclaim;
@@ -481,7 +482,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         self.stats()
     }
 
-    /// The hybrid log below, for inspection.
+    /// A look at the log: its addresses and pages.
     ///
     /// # Examples
     /// ```
@@ -489,13 +490,14 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     /// # use oxifaster_device::NullDisk;
     /// # use oxifaster_store::{FasterKv, FasterKvConfig};
     /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
-    /// let ring = store.log().ring();
-    /// assert!(ring.begin() <= ring.tail());
+    /// let tail = store.log().tail();
+    /// store.start_session()?.upsert(1, 10)?;
+    /// assert_eq!(store.log().tail().byte_offset() - tail.byte_offset(), 24, "header, key, value");
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
     #[must_use]
-    pub fn log(&self) -> &HybridLog {
-        &self.core.log
+    pub fn log(&self) -> LogView<'_> {
+        LogView::new(&self.core.log)
     }
 }
 

@@ -20,6 +20,7 @@
 mod asynchronous;
 mod configuration;
 mod faster_kv;
+mod log_view;
 mod operations;
 mod pending;
 mod reclaim;
@@ -30,6 +31,7 @@ mod statistics;
 pub use asynchronous::AsyncSession;
 pub use configuration::{FasterKvConfig, MemoryPlan, PAGES_WANTED};
 pub use faster_kv::{FasterKv, FasterKvBuilder};
+pub use log_view::LogView;
 pub use operations::RmwOutcome;
 pub use recovery::{RecoveryProgress, RecoveryReport, scan_page};
 pub use session::{Completed, PendingId, RecordView, Session, Started};

@@ -45,6 +45,22 @@ fn dependencies_follow_the_layers() {
 }
 
 #[test]
+fn the_workflow_tests_the_version_that_is_promised() {
+    let repository = Repository::read();
+    let promised =
+        repository.file("Cargo.toml").and_then(|root| quoted_behind(&root.text, "rust-version = "));
+    let tested =
+        repository.file(".github/workflows/ci.yml").and_then(|flow| quoted_behind(&flow.text, "RUST: "));
+    assert!(promised.is_some(), "Cargo.toml names a rust-version");
+    assert_eq!(tested, promised, "the workflow's RUST is the rust-version of Cargo.toml");
+}
+
+/// The text in quotes that follows `name`.
+fn quoted_behind(text: &str, name: &str) -> Option<String> {
+    text.split_once(name)?.1.strip_prefix('"')?.split_once('"').map(|(quoted, _)| quoted.to_owned())
+}
+
+#[test]
 fn cargo_test_reaches_every_crate() {
     let repository = Repository::read();
     let root = repository.file("Cargo.toml").expect("the root manifest is there");

@@ -51,14 +51,19 @@ pub(super) fn device_section(report: &mut Report, label: &'static str, statistic
         .add("pages evicted", "pages_evicted", Figure::Count(statistics.pages_evicted));
 }
 
-/// How the memory was divided and what it carries.
-pub(super) fn memory_section(report: &mut Report, plan: &MemoryPlan, statistics: &Statistics) {
+/// Begins the section that tells how the memory was divided.
+pub(super) fn begin_memory_section<'a>(report: &'a mut Report, plan: &MemoryPlan) -> &'a mut Report {
     report
         .section("Memory", "memory")
         .add("total", "total_bytes", Figure::Bytes(plan.total_bytes))
         .add("log", "log_bytes", Figure::Bytes(plan.log_bytes))
         .add("index table", "table_bytes", Figure::Bytes(plan.table_bytes))
         .add("index overflow", "overflow_bytes", Figure::Bytes(plan.overflow_bytes))
+}
+
+/// How the memory was divided and what it carries.
+pub(super) fn memory_section(report: &mut Report, plan: &MemoryPlan, statistics: &Statistics) {
+    begin_memory_section(report, plan)
         .add("checksums", "checksum_cache_bytes", Figure::Bytes(plan.checksum_cache_bytes))
         .add("device I/O", "io_bytes", Figure::Bytes(plan.io_bytes))
         .add("input", "input_bytes", Figure::Bytes(plan.input_bytes))

@@ -8,6 +8,7 @@ use oxifaster_store::Statistics;
 use oxifaster_workload::{Operation, Workload};
 use serde_json::{Map, Value, json};
 
+use super::figures::begin_memory_section;
 use crate::byte_size::Grouped;
 use crate::chart::{Axis, Document, Line, Panel, Scale};
 use crate::memory_plan::MemoryPlan;
@@ -148,12 +149,7 @@ impl Results {
     fn add_memory(&self, report: &mut Report) {
         let plan = &self.plan;
         let log = &self.measurement.after;
-        report
-            .section("Memory", "memory")
-            .add("total", "total_bytes", Figure::Bytes(plan.total_bytes))
-            .add("log", "log_bytes", Figure::Bytes(plan.log_bytes))
-            .add("index table", "table_bytes", Figure::Bytes(plan.table_bytes))
-            .add("index overflow", "overflow_bytes", Figure::Bytes(plan.overflow_bytes))
+        begin_memory_section(report, plan)
             .add("keys carried well", "keys_carried_well", Figure::Count(plan.keys_carried_well()))
             .add("log in memory", "log_in_memory_bytes", Figure::Bytes(log.log_bytes_in_memory))
             .add(

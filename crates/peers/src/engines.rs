@@ -43,12 +43,23 @@ pub struct Oxifaster(Arc<FasterKv<u64, u64, NullDisk>>);
 
 impl Oxifaster {
     pub fn new(keys: u64) -> Self {
+        let table_size = (keys / 4).next_power_of_two();
+        Self::with_table(keys, table_size, table_size / 4)
+    }
+
+    /// A store for so many keys with an index of a size of its own.
+    pub fn with_table(keys: u64, table_size: u64, overflow_buckets: u64) -> Self {
         let config = FasterKvConfig {
-            table_size: (keys / 4).next_power_of_two(),
+            table_size,
+            overflow_buckets: Some(overflow_buckets),
             log_memory_size: keys * 24 * 5 / 4 + (64 << 20),
             ..Default::default()
         };
         Self(Arc::new(FasterKv::new(config, NullDisk::new())))
+    }
+
+    pub fn store(&self) -> &FasterKv<u64, u64, NullDisk> {
+        &self.0
     }
 }
 

@@ -12,6 +12,7 @@ mod external;
 mod memory;
 mod probe;
 mod stores;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Everything in memory: single operations and batches, uniform and zipfian, beside papaya, dashmap and scc.
     Memory(memory::Arguments),
+    /// The index at different loads: memory per key against speed.
+    Table(table::Arguments),
     /// Stores with their data in memory and on a device: single operations and batches, uniform and zipfian.
     Engines(comparison::Arguments),
     /// Point reads of data larger than memory, beside a loop of plain reads of the same file.
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
         Command::Memory(arguments) => memory::run(&arguments),
+        Command::Table(arguments) => table::run(&arguments),
         Command::Engines(arguments) => comparison::run(&arguments),
         Command::Cold(arguments) => cold::run(&arguments),
     }

@@ -43,7 +43,11 @@ pub struct Work<'k> {
     batch: usize,
 }
 
-impl Work<'_> {
+impl<'k> Work<'k> {
+    pub fn new(workload: &'static str, keys: &'k [u64], batch: usize) -> Self {
+        Self { workload, keys, batch }
+    }
+
     /// Does the work. One copy of these loops is compiled per engine, with its operations inlined as in an application.
     #[inline(never)]
     pub fn on<H: Handle>(&self, handle: &mut H) {
@@ -69,17 +73,17 @@ impl Work<'_> {
 }
 
 /// Million operations per second and thread.
-fn rate(engine: &dyn Engine, workload: &'static str, keys: &[Vec<u64>], batch: usize) -> f64 {
+pub fn rate(engine: &dyn Engine, workload: &'static str, keys: &[Vec<u64>], batch: usize) -> f64 {
     let start = Instant::now();
     std::thread::scope(|scope| {
         for keys in keys {
-            scope.spawn(move || engine.run(&Work { workload, keys, batch }));
+            scope.spawn(move || engine.run(&Work::new(workload, keys, batch)));
         }
     });
     keys[0].len() as f64 / start.elapsed().as_secs_f64() / 1e6
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
@@ -97,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let all: Vec<u64> = (0..keys).collect();
     for engine in &engines {
         let start = Instant::now();
-        engine.run(&Work { workload: "upsert", keys: &all, batch: arguments.batch });
+        engine.run(&Work::new("upsert", &all, arguments.batch));
         eprintln!("{}: loaded {} keys in {:.1} s", engine.name(), all.len(), start.elapsed().as_secs_f64());
     }
     drop(all);

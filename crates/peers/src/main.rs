@@ -9,6 +9,7 @@ mod cold;
 mod comparison;
 mod engines;
 mod external;
+mod lines;
 mod memory;
 mod probe;
 mod stores;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Everything in memory: single operations and batches, uniform and zipfian, beside papaya, dashmap and scc.
     Memory(memory::Arguments),
+    /// Values of 100 bytes beside the bound of the lines that they touch.
+    Lines(lines::Arguments),
     /// The index at different loads: memory per key against speed.
     Table(table::Arguments),
     /// Stores with their data in memory and on a device: single operations and batches, uniform and zipfian.
@@ -38,6 +41,7 @@ enum Command {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
         Command::Memory(arguments) => memory::run(&arguments),
+        Command::Lines(arguments) => lines::run(&arguments),
         Command::Table(arguments) => table::run(&arguments),
         Command::Engines(arguments) => comparison::run(&arguments),
         Command::Cold(arguments) => cold::run(&arguments),

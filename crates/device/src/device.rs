@@ -92,7 +92,8 @@ pub trait StorageDevice: Send + Sync + fmt::Debug + 'static {
     /// When the operating system refuses threads, memory or a ring.
     fn open_queue(&self, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError>;
 
-    /// Reads a metadata slot into `buffer` ([`METADATA_SLOT_BYTES`] long). A slot that was never written reads as zeros.
+    /// Reads the front of a metadata slot into `buffer`, which has at most [`METADATA_SLOT_BYTES`] bytes. A slot that was never
+    /// written reads as zeros.
     ///
     /// # Errors
     /// I/O errors; a short read inside of what exists is an error too.

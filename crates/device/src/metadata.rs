@@ -14,6 +14,7 @@
 //! what has been superseded. Within a slot the envelope is there twice, so that rot of the newest one does not bring back
 //! the older generation: that would take back what a flush has acknowledged.
 
+use crate::BLOCK_BYTES;
 use crate::device::{METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
 use crate::error::{DeviceError, DeviceErrorKind};
 
@@ -229,6 +230,22 @@ impl MetadataArea {
         choose(slots, expected_kind).map_err(|(kind, message)| {
             DeviceError::new(kind, format!("{} {message}; nothing was changed", device.describe()))
         })
+    }
+
+    /// What the first block of each slot says its generation is; 0 for one that says nothing. Nothing is verified: a reader learns
+    /// cheaply *whether* something was written since it looked last, and then reads all of it.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn peek(device: &dyn StorageDevice) -> Result<[u64; 2], DeviceError> {
+        let mut generations = [0; 2];
+        let mut front = [0; BLOCK_BYTES];
+        for (slot, generation) in MetadataSlot::ALL.into_iter().zip(&mut generations) {
+            device.read_metadata(slot, &mut front)?;
+            *generation =
+                front.get(16..24).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        }
+        Ok(generations)
     }
 
     /// The generation last read or written; 0 on a fresh device.

@@ -32,6 +32,11 @@ pub(super) fn expect_slots(check: &Check, device: &dyn StorageDevice, even: &[u8
         let mut buffer = vec![0; METADATA_SLOT_BYTES];
         check.ok(device.read_metadata(slot, &mut buffer), "reading a slot");
         check.require(buffer.starts_with(expected), || format!("the slot {slot:?} is not what was written"));
+        let mut front = [0; BLOCK_BYTES];
+        check.ok(device.read_metadata(slot, &mut front), "reading the front of a slot");
+        check.require(buffer.starts_with(&front), || {
+            format!("the front of the slot {slot:?} is something else")
+        });
     }
 }
 

@@ -278,7 +278,7 @@ impl StorageDevice for FaultDevice {
     }
 
     fn read_metadata(&self, slot: MetadataSlot, buffer: &mut [u8]) -> Result<(), DeviceError> {
-        check_slot_len(buffer.len(), buffer.len() == METADATA_SLOT_BYTES)?;
+        check_slot_len(buffer.len(), buffer.len() <= METADATA_SLOT_BYTES)?;
         self.lock().read_metadata(slot, buffer)
     }
 

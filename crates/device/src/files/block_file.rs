@@ -49,13 +49,26 @@ impl BlockFile {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self {
+        Ok(Self::of(file, path, direct))
+    }
+
+    /// Opens a file that exists and will not be written.
+    pub(super) fn open_to_read(path: &Path, direct: bool) -> std::io::Result<Self> {
+        let (file, direct) = match os::open_to_read(path, direct) {
+            Err(error) if direct && os::refuses_direct(&error) => (os::open_to_read(path, false)?, false),
+            opened => (opened?, direct),
+        };
+        Ok(Self::of(file, path, direct))
+    }
+
+    fn of(file: File, path: &Path, direct: bool) -> Self {
+        Self {
             file,
             path: path.to_path_buf(),
             direct: AtomicBool::new(direct),
             wrote: AtomicBool::new(false),
             reserve: Mutex::new(Reserve { end: 0, step_bytes: 0, limit: 0 }),
-        })
+        }
     }
 
     /// Reserves space in steps from now on, up to `limit`.

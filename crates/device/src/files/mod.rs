@@ -5,6 +5,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `layout` | how the offset space lies in files; `single` and `segmented` are the two ways |
+//! | `segment_reader` | segments that somebody else writes |
 //! | `store` | capacity, poison, execution of one request |
 //! | `segment_names`, `segment_size` | what a segmented device's files are called, and how long they are |
 //! | `block_file` | one open file: transfers, reserved space, direct I/O |
@@ -13,7 +14,8 @@
 //! Invariants:
 //! 1. A constructor changes no byte of a file that exists: whether it is ours is for the layer above to find out.
 //! 2. The apparent size never exceeds the highest written block; reserved space is behind it and released on drop.
-//! 3. The lock outlives every other file of the device (a segmented device closes its segments first).
+//! 3. A device that was opened for reading takes no lock, makes no file and changes no byte.
+//! 4. The lock outlives every other file of the device (a segmented device closes its segments first).
 
 mod block_file;
 mod directory;
@@ -21,6 +23,7 @@ mod layout;
 mod lock;
 mod options;
 mod segment_names;
+mod segment_reader;
 mod segment_size;
 mod segmented;
 mod single;
@@ -40,6 +43,7 @@ use crate::workers::{WorkerPool, WorkerQueue};
 #[cfg(all(feature = "io_uring", target_os = "linux"))]
 pub(crate) use block_file::BlockFile;
 use layout::Layout;
+use segment_reader::SegmentReader;
 use segmented::SegmentedFiles;
 use single::SingleFile;
 pub(crate) use store::FileStore;
@@ -115,7 +119,7 @@ impl FileSystemDisk {
         options: FileOptions,
     ) -> Result<Self, DeviceError> {
         let layout = SingleFile::open(path.as_ref(), &options)?;
-        Ok(Self::on(Box::new(layout), &options))
+        Ok(Self::on(Box::new(layout), &options, false))
     }
 
     /// The device in the files `{prefix}.meta` and `{prefix}.{index}.log` of a folder, each of the latter holding
@@ -155,15 +159,88 @@ impl FileSystemDisk {
         options: FileOptions,
     ) -> Result<Self, DeviceError> {
         let layout = SegmentedFiles::open(directory.as_ref(), prefix, segment_bytes, &options)?;
-        Ok(Self::on(Box::new(layout), &options))
+        Ok(Self::on(Box::new(layout), &options, false))
     }
 
-    fn on(layout: Box<dyn Layout>, options: &FileOptions) -> Self {
-        let store = Arc::new(FileStore::new(layout, options.capacity_bytes_max));
+    /// The device in the file at `path`, for reading only, while somebody else may have it open and write it. It takes no lock and
+    /// changes nothing: writes, metadata writes and truncation are refused. A sync makes durable what the *owner* wrote.
+    ///
+    /// What its owner writes at the same time may be read half: who reads checks what it reads.
+    ///
+    /// # Errors
+    /// I/O errors, also when there is no such file.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::{FileSystemDisk, METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let owner = FileSystemDisk::single_file(folder.path().join("events.log"))?;
+    /// owner.write_metadata(MetadataSlot::Odd, b"news")?;
+    /// let reader = FileSystemDisk::single_file_read_only(folder.path().join("events.log"))?;
+    /// let mut slot = vec![0; METADATA_SLOT_BYTES];
+    /// reader.read_metadata(MetadataSlot::Odd, &mut slot)?;
+    /// assert!(slot.starts_with(b"news"));
+    /// assert!(reader.write_metadata(MetadataSlot::Even, b"no").is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn single_file_read_only(path: impl AsRef<Path>) -> Result<Self, DeviceError> {
+        Self::single_file_read_only_with_options(path, FileOptions::default())
+    }
+
+    /// [`single_file_read_only`](Self::single_file_read_only) with settings.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn single_file_read_only_with_options(
+        path: impl AsRef<Path>,
+        options: FileOptions,
+    ) -> Result<Self, DeviceError> {
+        let layout = SingleFile::open_to_read(path.as_ref(), &options)?;
+        Ok(Self::on(Box::new(layout), &options, true))
+    }
+
+    /// The device in the segments of a folder, for reading only, as [`single_file_read_only`](Self::single_file_read_only). The size of
+    /// the segments is the recorded one; segments that the owner makes or deletes appear and vanish here.
+    ///
+    /// # Errors
+    /// I/O errors, also when there is no `{prefix}.meta`; `InvalidRequest` when nothing was ever written to the device.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::{FileSystemDisk, MetadataSlot, StorageDevice};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let owner = FileSystemDisk::segmented(folder.path(), "events", 64 << 20)?;
+    /// owner.write_metadata(MetadataSlot::Odd, b"news")?;
+    /// let reader = FileSystemDisk::segmented_read_only(folder.path(), "events")?;
+    /// assert_eq!(reader.space_use()?.end_offset, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn segmented_read_only(directory: impl AsRef<Path>, prefix: &str) -> Result<Self, DeviceError> {
+        Self::segmented_read_only_with_options(directory, prefix, FileOptions::default())
+    }
+
+    /// [`segmented_read_only`](Self::segmented_read_only) with settings.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn segmented_read_only_with_options(
+        directory: impl AsRef<Path>,
+        prefix: &str,
+        options: FileOptions,
+    ) -> Result<Self, DeviceError> {
+        let layout = SegmentReader::open(directory.as_ref(), prefix, &options)?;
+        Ok(Self::on(Box::new(layout), &options, true))
+    }
+
+    fn on(layout: Box<dyn Layout>, options: &FileOptions, read_only: bool) -> Self {
+        let store = Arc::new(FileStore::new(layout, options.capacity_bytes_max, read_only));
         tracing::info!(
             path = %store.layout().path().display(),
             direct_io = store.layout().is_direct(),
             capacity_bytes = store.capacity_bytes(),
+            read_only,
             "opened a file device"
         );
         let pool = WorkerPool::new("oxf-file-io", options.workers, Arc::clone(&store));
@@ -227,10 +304,12 @@ impl StorageDevice for FileSystemDisk {
     }
 
     fn truncate_before(&self, offset: u64) -> Result<(), DeviceError> {
+        self.store.check_writable()?;
         self.store.layout().truncate_before(offset)
     }
 
     fn truncate_after(&self, offset: u64) -> Result<(), DeviceError> {
+        self.store.check_writable()?;
         self.store.layout().truncate_after(offset)
     }
 

@@ -14,26 +14,31 @@ const MAGIC: [u8; 8] = *b"OXFSTSG1";
 /// Bytes in front of the checksum.
 const CHECKED_BYTES: usize = 16;
 
-/// Compares what is recorded, if anything is, with `segment_bytes`. Says whether it is recorded.
-pub(super) fn check(meta: &BlockFile, segment_bytes: u64) -> Result<bool, DeviceError> {
+/// The recorded size in bytes, if there is one.
+pub(super) fn recorded(meta: &BlockFile) -> Result<Option<u64>, DeviceError> {
     let mut block = [0_u8; BLOCK_BYTES];
     read_slot(meta, OFFSET, &mut block)?;
     if block.iter().all(|byte| *byte == 0) {
-        return Ok(false);
+        return Ok(None);
     }
-    let refuse =
-        |kind, message: String| Err(DeviceError::new(kind, message).at_path(meta.path()).at_offset(OFFSET));
-    let Some(recorded) = decode(&block) else {
-        return refuse(
-            DeviceErrorKind::Corrupt,
-            "the record of the segment size is damaged, or not ours".to_owned(),
-        );
+    let damaged = || {
+        let message = "the record of the segment size is damaged, or not ours";
+        DeviceError::new(DeviceErrorKind::Corrupt, message).at_path(meta.path()).at_offset(OFFSET)
     };
-    if recorded != segment_bytes {
-        let message = format!("this device has segments of {recorded} bytes, not of {segment_bytes}");
-        return refuse(DeviceErrorKind::InvalidRequest, message);
+    decode(&block).map(Some).ok_or_else(damaged)
+}
+
+/// Compares what is recorded, if anything is, with `segment_bytes`. Says whether it is recorded.
+pub(super) fn check(meta: &BlockFile, segment_bytes: u64) -> Result<bool, DeviceError> {
+    match recorded(meta)? {
+        None => Ok(false),
+        Some(size) if size == segment_bytes => Ok(true),
+        Some(size) => {
+            let message = format!("this device has segments of {size} bytes, not of {segment_bytes}");
+            let error = DeviceError::new(DeviceErrorKind::InvalidRequest, message);
+            Err(error.at_path(meta.path()).at_offset(OFFSET))
+        }
     }
-    Ok(true)
 }
 
 /// Records the size. Durable with the next sync of the file.

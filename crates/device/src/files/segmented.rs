@@ -67,10 +67,48 @@ enum SizeRecord {
 }
 
 /// A part of a request that lies in one segment.
-struct Piece {
-    index: u64,
+pub(super) struct Piece {
+    pub(super) index: u64,
     offset: u64,
-    words: Range<usize>,
+    pub(super) words: Range<usize>,
+}
+
+/// The parts of a request in segments of `segment_bytes`.
+pub(super) fn pieces(segment_bytes: u64, offset: u64, words: Range<usize>) -> impl Iterator<Item = Piece> {
+    let mut start = words.start;
+    std::iter::from_fn(move || {
+        let here = offset + (start - words.start) as u64 * 8;
+        let (index, inside) = (here / segment_bytes, here % segment_bytes);
+        let room_words = usize::try_from((segment_bytes - inside) / 8).unwrap_or(usize::MAX);
+        let end = words.end.min(start.saturating_add(room_words));
+        let piece = Piece { index, offset: inside, words: start..end };
+        start = end;
+        (!piece.words.is_empty()).then_some(piece)
+    })
+}
+
+/// Fills the pieces one by one: `file` gives a segment's file, `None` for one that is not there and reads as zeros.
+pub(super) fn read_pieces(
+    pieces: impl Iterator<Item = Piece>,
+    memory: &Words,
+    file: impl Fn(u64) -> Result<Option<Arc<BlockFile>>, DeviceError>,
+) -> Result<usize, DeviceError> {
+    let mut moved = 0;
+    for piece in pieces {
+        let wanted = piece.words.len() * 8;
+        let read = match file(piece.index)? {
+            Some(file) => read_padded(&file, &piece, memory)?,
+            None => {
+                zero_behind(memory, &piece.words, 0);
+                wanted
+            }
+        };
+        moved += read;
+        if read < wanted {
+            break;
+        }
+    }
+    Ok(moved)
 }
 
 impl SegmentedFiles {
@@ -123,20 +161,6 @@ impl SegmentedFiles {
             directory,
             size_record: Mutex::new(if recorded { SizeRecord::Durable } else { SizeRecord::Missing }),
             meta,
-        })
-    }
-
-    fn pieces(&self, offset: u64, words: Range<usize>) -> impl Iterator<Item = Piece> {
-        let segment_bytes = self.segment_bytes;
-        let mut start = words.start;
-        std::iter::from_fn(move || {
-            let here = offset + (start - words.start) as u64 * 8;
-            let (index, inside) = (here / segment_bytes, here % segment_bytes);
-            let room_words = usize::try_from((segment_bytes - inside) / 8).unwrap_or(usize::MAX);
-            let end = words.end.min(start.saturating_add(room_words));
-            let piece = Piece { index, offset: inside, words: start..end };
-            start = end;
-            (!piece.words.is_empty()).then_some(piece)
         })
     }
 
@@ -260,22 +284,8 @@ impl Layout for SegmentedFiles {
         // Acquire pairs with the writer's release: what lies below the end was moved.
         let there = self.end_offset.load(Ordering::Acquire).saturating_sub(offset) / 8;
         let len_words = usize::try_from(there).unwrap_or(usize::MAX).min(words.len());
-        let mut moved = 0;
-        for piece in self.pieces(offset, words.start..words.start + len_words) {
-            let wanted = piece.words.len() * 8;
-            let read = match self.segment(piece.index, false)? {
-                Some(file) => read_padded(&file, &piece, memory)?,
-                None => {
-                    zero_behind(memory, &piece.words, 0);
-                    wanted
-                }
-            };
-            if read < wanted {
-                return Ok(moved + read);
-            }
-            moved += wanted;
-        }
-        Ok(moved)
+        let pieces = pieces(self.segment_bytes, offset, words.start..words.start + len_words);
+        read_pieces(pieces, memory, |index| self.segment(index, false))
     }
 
     fn place_of_read(&self, offset: u64, len_bytes: usize) -> Option<(Arc<BlockFile>, u64)> {
@@ -291,7 +301,7 @@ impl Layout for SegmentedFiles {
 
     fn write(&self, offset: u64, memory: &Words, words: Range<usize>) -> Result<usize, DeviceError> {
         let mut moved = 0;
-        for piece in self.pieces(offset, words) {
+        for piece in pieces(self.segment_bytes, offset, words) {
             let Some(file) = self.segment(piece.index, true)? else { break };
             let wanted = piece.words.len() * 8;
             let written = file.write(piece.offset, memory, piece.words)?;

@@ -40,6 +40,15 @@ impl SingleFile {
         file.reserve_ahead(options.preallocate_bytes, capacity_bytes);
         Ok(Self { file: Arc::new(file), directory: Directory::of_file(path), capacity_bytes })
     }
+
+    /// Opens a file that exists, for reading, without the lock: somebody else may write it meanwhile.
+    pub(super) fn open_to_read(path: &Path, options: &FileOptions) -> Result<Self, DeviceError> {
+        let file = BlockFile::open_to_read(path, options.direct_io)
+            .map_err(|error| DeviceError::io("opening a file for reading", error).at_path(path))?;
+        let capacity_bytes =
+            os::file_bytes_max(file.file()).map_err(|error| file.failed("asking for limits", error))?;
+        Ok(Self { file: Arc::new(file), directory: Directory::of_file(path), capacity_bytes })
+    }
 }
 
 /// Opens an ordinary file, or makes it.

@@ -16,13 +16,14 @@ pub(crate) struct FileStore {
     layout: Box<dyn Layout>,
     gate: SyncGate,
     capacity_bytes: u64,
+    read_only: bool,
 }
 
 impl FileStore {
-    pub(super) fn new(layout: Box<dyn Layout>, capacity_bytes_max: Option<u64>) -> Self {
+    pub(super) fn new(layout: Box<dyn Layout>, capacity_bytes_max: Option<u64>, read_only: bool) -> Self {
         let capacity_bytes = layout.capacity_bytes().min(capacity_bytes_max.unwrap_or(u64::MAX));
         let whole_blocks = capacity_bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-        Self { layout, gate: SyncGate::default(), capacity_bytes: whole_blocks }
+        Self { layout, gate: SyncGate::default(), capacity_bytes: whole_blocks, read_only }
     }
 
     pub(super) fn layout(&self) -> &dyn Layout {
@@ -31,6 +32,15 @@ impl FileStore {
 
     pub(super) fn capacity_bytes(&self) -> u64 {
         self.capacity_bytes
+    }
+
+    /// Whether this device may change anything.
+    pub(super) fn check_writable(&self) -> Result<(), DeviceError> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let message = "this device was opened for reading: nothing is written through it";
+        Err(DeviceError::new(DeviceErrorKind::InvalidRequest, message).at_path(self.layout.path()))
     }
 
     fn read(&self, offset: u64, buffer: &IoBuffer) -> Result<usize, DeviceError> {
@@ -51,6 +61,7 @@ impl FileStore {
     }
 
     fn write(&self, offset: u64, buffer: &IoBuffer) -> Result<usize, DeviceError> {
+        self.check_writable()?;
         self.gate.check()?;
         let end = offset.saturating_add(buffer.len_bytes() as u64);
         if end > self.capacity_bytes {
@@ -72,6 +83,7 @@ impl FileStore {
                 format!("{} bytes do not fit a metadata slot of {METADATA_SLOT_BYTES}", bytes.len()),
             ));
         }
+        self.check_writable()?;
         self.gate.check()?;
         // A failed write of a slot poisons nothing: the slot that counts is the other one.
         self.layout.write_slot(slot, bytes)?;

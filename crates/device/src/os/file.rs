@@ -10,7 +10,7 @@
 //! | [`sync_directory`] | yes | yes | not needed |
 //! | [`file_bytes_max`], [`free_bytes`] | `statfs`, `statvfs`, limits | without ext4's | unknown |
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -48,6 +48,21 @@ pub(crate) fn sync_directory(_directory: &Path) -> io::Result<()> {
 pub(crate) fn open(path: &Path, create: bool, direct: bool) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create_new(create);
+    open_with(options, path, direct)
+}
+
+/// Opens a file that exists, for reading alone.
+pub(crate) fn open_to_read(path: &Path, direct: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    open_with(options, path, direct)
+}
+
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(unused_mut, reason = "direct I/O is a flag on Linux alone")
+)]
+fn open_with(mut options: OpenOptions, path: &Path, direct: bool) -> io::Result<File> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if direct {
         use std::os::unix::fs::OpenOptionsExt;

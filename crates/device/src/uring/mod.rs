@@ -123,6 +123,39 @@ impl IoUringDevice {
         Ok(Self::on(disk, rings))
     }
 
+    /// The device in the file at `path`, for reading only, as [`FileSystemDisk::single_file_read_only`].
+    ///
+    /// # Errors
+    /// As there; `Unsupported` where rings are required and not offered.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::{IoUringDevice, IoUringOptions};
+    /// let folder = tempfile::tempdir()?;
+    /// let owner = IoUringDevice::new(folder.path().join("events.log"))?;
+    /// let reader = IoUringDevice::read_only(folder.path().join("events.log"), IoUringOptions::default())?;
+    /// # drop((owner, reader));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_only(path: impl AsRef<Path>, options: IoUringOptions) -> Result<Self, DeviceError> {
+        let rings = Rings::offered(options.rings)?;
+        Ok(Self::on(FileSystemDisk::single_file_read_only_with_options(path, options.files)?, rings))
+    }
+
+    /// The device in a folder of segment files, for reading only, as [`FileSystemDisk::segmented_read_only`].
+    ///
+    /// # Errors
+    /// As there; `Unsupported` where rings are required and not offered.
+    pub fn segmented_read_only(
+        directory: impl AsRef<Path>,
+        prefix: &str,
+        options: IoUringOptions,
+    ) -> Result<Self, DeviceError> {
+        let rings = Rings::offered(options.rings)?;
+        let disk = FileSystemDisk::segmented_read_only_with_options(directory, prefix, options.files)?;
+        Ok(Self::on(disk, rings))
+    }
+
     fn on(disk: FileSystemDisk, rings: Rings) -> Self {
         let device = Self { disk, rings };
         match device.backend() {

@@ -1,10 +1,13 @@
 //! Checking all of a log.
 
+use std::sync::Arc;
+
 use oxifaster_core::Error;
 
 use crate::commit_record::CommitRecord;
 use crate::entry::EntryKind;
 use crate::faster_log::FasterLog;
+use crate::shared::Shared;
 use crate::walk::damaged;
 
 /// What a check has seen.
@@ -25,12 +28,20 @@ impl FasterLog {
     /// # Errors
     /// `Corruption` with the address of the first thing that is wrong; I/O errors.
     pub fn self_check(&self) -> Result<CheckReport, Error> {
+        self.shared.self_check()
+    }
+}
+
+impl Shared {
+    pub(crate) fn self_check(self: &Arc<Self>) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
-        let durable = self.shared.progress.durable();
-        let first = self.first_entry_number();
+        let durable = self.progress.durable();
+        let (begin, first) = self.begin_and_entry();
         let mut last_number = 0;
-        let mut walk = self.shared.walk(self.shared.begin(), durable.until);
-        while let Some(found) = walk.step_committed()? {
+        let mut walk = self.walk(begin, durable.until);
+        loop {
+            let step = walk.step_committed().map_err(|error| self.judged_walk(walk.at(), error))?;
+            let Some(found) = step else { break };
             match found.header.kind {
                 EntryKind::User => {
                     report.entries += 1;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use oxifaster_core::sync::Mutex;
-use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::sync::thread::{JoinHandle, spawn};
 use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::StorageDevice;
 
-use crate::commit_record::{COOKIE_BYTES_MAX, NAMED_POSITIONS_MAX};
+use crate::commit_record::COOKIE_BYTES_MAX;
 use crate::configuration::FasterLogConfig;
 use crate::futures::CommitFuture;
 use crate::recovery::{self, RecoveryReport};
@@ -16,9 +15,6 @@ use crate::requests::{Change, CommitInfo};
 use crate::shared::Shared;
 use crate::syncer;
 use crate::writer::Writer;
-
-/// Longest name of a position in bytes (inclusive).
-const NAME_BYTES_MAX: usize = 64;
 
 /// A log. Any number of threads may use it through a shared reference; put it into an `Arc` to hand it around.
 ///
@@ -210,25 +206,13 @@ impl FasterLog {
     /// # Errors
     /// `InvalidInput` for a name of more than 64 bytes, or when there are too many.
     pub fn set_position(&self, name: &str, address: Option<Address>) -> Result<(), Error> {
-        let names_max = NAMED_POSITIONS_MAX.min(self.shared.config.memory_bytes() / 2048);
-        let fits = name.len() <= NAME_BYTES_MAX
-            && self.shared.progress.set_position(name, address.map(Address::words), names_max);
-        if fits {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!(
-                "a position called {name:?}: names have at most {NAME_BYTES_MAX} bytes, and there are at most {names_max}"
-            ),
-        ))
+        self.shared.set_position(name, address)
     }
 
     /// The durable address under a name; an address that was truncated since is moved to the begin.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<Address> {
-        let found = self.shared.progress.durable().positions.get(name).copied()?;
-        Some(Address::from_low_bits(found.max(self.shared.begin())))
+        self.shared.position(name)
     }
 
     /// Commits, marks the log as ended cleanly, and stops its threads. Later appends and commits return a `Closed` error; what is
@@ -279,7 +263,7 @@ impl FasterLog {
     /// Number of the entry at the begin, counted from 0 since the log was made.
     #[must_use]
     pub fn first_entry_number(&self) -> u64 {
-        self.shared.begin_entry.load(Ordering::Acquire)
+        self.shared.first_entry_number()
     }
 }
 

@@ -24,6 +24,7 @@
 //! | `walk`, `window` | verified entries, from memory or device |
 //! | `recovery` | finding the end |
 //! | `scan`, `tail` | reading in order |
+//! | `reader`, `follower` | a log that another process writes: the handle, and who looks for commits |
 //! | `entry`, `commit_record`, `facts`, `timeline` | bytes and what they mean; pure |
 //!
 //! # Examples
@@ -52,12 +53,14 @@ mod decode;
 mod entry;
 mod facts;
 mod faster_log;
+mod follower;
 mod futures;
 #[cfg(all(loom, test))]
 mod model;
 mod mutation;
 mod numbering;
 mod progress;
+mod reader;
 mod recovery;
 mod requests;
 mod ring;
@@ -77,6 +80,7 @@ pub use commit_record::{COOKIE_BYTES_MAX, NAMED_POSITIONS_MAX};
 pub use configuration::{CommitPolicy, FasterLogConfig};
 pub use faster_log::FasterLog;
 pub use futures::{AppendFuture, CommitFuture};
+pub use reader::{FasterLogReader, FasterLogReaderConfig};
 
 pub use recovery::RecoveryReport;
 pub use requests::CommitInfo;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::commit_record::CommitRecord;
@@ -37,16 +38,35 @@ impl FasterLog {
     /// # Errors
     /// `Corruption` when something on the way is damaged; I/O errors.
     pub fn address_of(&self, number: u64) -> Result<Option<Address>, Error> {
-        let durable = self.shared.progress.durable();
+        self.shared.address_of(number)
+    }
+
+    /// The entry with this number. `None` as in [`address_of`](Self::address_of).
+    ///
+    /// # Errors
+    /// As `address_of`.
+    pub fn entry(&self, number: u64) -> Result<Option<Bytes>, Error> {
+        self.shared.entry(number)
+    }
+}
+
+impl Shared {
+    /// Number of the entry at the begin.
+    pub(crate) fn first_entry_number(&self) -> u64 {
+        self.begin_entry.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn address_of(self: &Arc<Self>, number: u64) -> Result<Option<Address>, Error> {
+        let durable = self.progress.durable();
         if number < self.first_entry_number() || number >= durable.entries {
             return Ok(None);
         }
-        let commit = self.shared.last_commit(|_, record| record.entries <= number)?;
-        let (mut at, mut entries) = (self.shared.begin(), self.first_entry_number());
+        let commit = self.last_commit(|_, record| record.entries <= number)?;
+        let (mut at, mut entries) = self.begin_and_entry();
         if let Some(commit) = commit {
             (at, entries) = (commit.address, commit.record.entries);
         }
-        let mut walk = self.shared.walk(at, durable.until);
+        let mut walk = self.walk(at, durable.until);
         while let Some(found) = walk.step_committed()? {
             if found.is_user() {
                 if entries == number {
@@ -58,19 +78,13 @@ impl FasterLog {
         Err(damaged(walk.at()).with_context("the log ends before the entries that its last commit counts"))
     }
 
-    /// The entry with this number. `None` as in [`address_of`](Self::address_of).
-    ///
-    /// # Errors
-    /// As `address_of`.
-    pub fn entry(&self, number: u64) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn entry(self: &Arc<Self>, number: u64) -> Result<Option<Bytes>, Error> {
         match self.address_of(number)? {
-            Some(address) => self.read_entry(address),
+            Some(address) => self.read_entry(address.words()),
             None => Ok(None),
         }
     }
-}
 
-impl Shared {
     /// The last durable commit of which `is_below` is true, which is true of all commits before it, too.
     fn last_commit(
         self: &Arc<Self>,
@@ -109,8 +123,7 @@ impl Shared {
     pub(crate) fn locate(self: &Arc<Self>, address: u64) -> Result<Located, Error> {
         let committed = self.progress.committed();
         let commit = self.last_commit(|place, _| place < address)?;
-        let (mut at, mut entries) =
-            (self.begin(), self.begin_entry.load(oxifaster_core::sync::atomic::Ordering::Acquire));
+        let (mut at, mut entries) = self.begin_and_entry();
         if let Some(commit) = &commit {
             (at, entries) = (commit.address, commit.record.entries);
         }

@@ -86,6 +86,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
         begin: AtomicU64::new(facts.begin),
         begin_entry: AtomicU64::new(facts.begin_entry),
         facts: Mutex::new(Published { area, facts }),
+        follower: None,
         config,
         device,
     };
@@ -167,7 +168,7 @@ fn walk_to_end(mut walk: Walk, known: &mut KnownCommit, report: &mut RecoveryRep
     Ok(walk.at())
 }
 
-fn commit_of(before: &KnownCommit, found: Found, record: CommitRecord) -> KnownCommit {
+pub(crate) fn commit_of(before: &KnownCommit, found: Found, record: CommitRecord) -> KnownCommit {
     let mut links = before.links.clone();
     links.push(record.number, found.address);
     KnownCommit {
@@ -181,7 +182,7 @@ fn commit_of(before: &KnownCommit, found: Found, record: CommitRecord) -> KnownC
 }
 
 /// Step 4: a commit record in `range` that knew more to be durable than was found says that `broken` is damage.
-fn refuse_if_durable(
+pub(crate) fn refuse_if_durable(
     mut window: Window,
     timeline: &Timeline,
     range: std::ops::Range<u64>,

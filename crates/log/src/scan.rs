@@ -43,6 +43,20 @@ impl FasterLog {
 
     /// The committed entries whose addresses lie in `range`.
     pub fn scan(&self, range: impl RangeBounds<Address>) -> LogScan {
+        let torn = self.recovery_report().cut_off_bytes;
+        let nothing_new = torn > 0 && self.shared.progress.committed() == self.recovered_until;
+        self.shared.scan(range, nothing_new.then_some(torn))
+    }
+
+    /// All committed entries. Damage ends the iteration, is kept for [`finish`](ScanAll::finish), and logged if nobody asks.
+    pub fn scan_all(&self) -> ScanAll {
+        ScanAll::new(self.scan(..))
+    }
+}
+
+impl Shared {
+    /// `torn`: bytes that opening has cut off at the end.
+    pub(crate) fn scan(self: &Arc<Self>, range: impl RangeBounds<Address>, torn: Option<u64>) -> LogScan {
         let from = match range.start_bound() {
             Bound::Included(address) => address.words(),
             Bound::Excluded(address) => address.words() + 1,
@@ -53,26 +67,16 @@ impl FasterLog {
             Bound::Excluded(address) => address.words(),
             Bound::Unbounded => u64::MAX,
         };
-        let committed = self.shared.progress.committed();
-        let torn = self.recovery_report().cut_off_bytes;
+        let committed = self.progress.committed();
         let end = if until < committed {
             ScanEnd::EndOfRange
-        } else if torn > 0 && committed == self.recovered_until {
-            ScanEnd::TornTail { cut_off_bytes: torn }
         } else {
-            ScanEnd::EndOfLog
+            torn.map_or(ScanEnd::EndOfLog, |cut_off_bytes| ScanEnd::TornTail { cut_off_bytes })
         };
-        let walk = self.shared.walk(from.max(self.shared.begin()), committed);
-        LogScan { log: Arc::clone(&self.shared), walk, until, end, failed: None }
+        let walk = self.walk(from.max(self.begin()), committed);
+        LogScan { log: Arc::clone(self), walk, until, end, failed: None }
     }
 
-    /// All committed entries. Damage ends the iteration, is kept for [`finish`](ScanAll::finish), and logged if nobody asks.
-    pub fn scan_all(&self) -> ScanAll {
-        ScanAll { scan: Some(self.scan(..)) }
-    }
-}
-
-impl Shared {
     /// A walk from `at` to `end`, which is committed.
     pub(crate) fn walk(self: &Arc<Self>, at: u64, end: u64) -> Walk {
         let window = Window::new(Arc::clone(&self.device), Some(Arc::clone(self)), at * 8, end * 8);
@@ -86,17 +90,27 @@ impl Shared {
             return Ok(None);
         }
         let committed = self.progress.committed();
-        let mut walk = self.walk(address, if address < committed { committed } else { tail });
-        match walk.step()? {
-            Step::Entry(found) if found.is_user() => Ok(Some(walk.payload(found).to_vec())),
-            Step::Broken if address < committed && address >= self.begin() => Err(Error::new(
-                ErrorKind::Corruption,
-                "no entry verifies here: it is damaged, or no entry begins at this address",
-            )
-            .with_address(Address::from_low_bits(address))),
-            // Somebody is still copying it, or it was truncated a moment ago.
-            Step::Entry(_) | Step::End | Step::Broken => Ok(None),
+        if address >= committed && self.follower.is_some() {
+            return Ok(None);
         }
+        let mut walk = self.walk(address, if address < committed { committed } else { tail });
+        match walk.step() {
+            Ok(Step::Entry(found)) if found.is_user() => Ok(Some(walk.payload(found).to_vec())),
+            Ok(Step::Broken) if address < committed => {
+                let message = "no entry verifies here: it is damaged, or no entry begins at this address";
+                let error = Error::new(ErrorKind::Corruption, message);
+                self.unless_truncated(address, error.with_address(Address::from_low_bits(address)))
+            }
+            // Somebody is still copying it.
+            Ok(Step::Entry(_) | Step::End | Step::Broken) => Ok(None),
+            Err(error) => self.unless_truncated(address, error),
+        }
+    }
+
+    /// What was truncated a moment ago is no error, but not there.
+    fn unless_truncated(&self, address: u64, error: Error) -> Result<Option<Bytes>, Error> {
+        let error = self.judged_walk(address, error);
+        if address < self.begin() { Ok(None) } else { Err(error) }
     }
 }
 
@@ -145,23 +159,13 @@ impl LogScan {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => {
-                    let error = self.judged(error);
+                    let error = self.log.judged_walk(self.walk.at(), error);
                     self.failed = Some(error.duplicate());
                     return Err(error);
                 }
             }
         }
         Ok(None)
-    }
-
-    fn judged(&self, error: Error) -> Error {
-        let at = self.walk.at();
-        if at >= self.log.begin() {
-            return error;
-        }
-        Error::new(ErrorKind::InvalidInput, "the log was truncated under a scan")
-            .with_address(Address::from_low_bits(at))
-            .with_source(error)
     }
 
     /// Where the scan stands: behind the entry that it returned last.
@@ -204,6 +208,10 @@ pub struct ScanAll {
 }
 
 impl ScanAll {
+    pub(crate) fn new(scan: LogScan) -> Self {
+        Self { scan: Some(scan) }
+    }
+
     /// Goes to the end, verifying, and says why it ended.
     ///
     /// # Errors

@@ -7,22 +7,28 @@
 //! | `timeline` | the writer, before the seed; truncation, when rows are forgotten |
 //! | `begin` | truncation, after the metadata |
 //! | `facts` | whoever publishes; the lock is held over the device's write |
+//! | `follower` | whoever looks what another process has written; the lock is held over the device's reads |
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use oxifaster_core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use oxifaster_core::sync::{Mutex, thread};
-use oxifaster_core::{Error, ErrorKind};
+use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::{BLOCK_WORDS, DeviceError, DeviceErrorKind, MetadataArea};
 
+use crate::commit_record::NAMED_POSITIONS_MAX;
 use crate::configuration::FasterLogConfig;
 use crate::entry::Seed;
 use crate::facts::LogFacts;
+use crate::follower::Follower;
 use crate::progress::Progress;
 use crate::ring::LogRing;
 use crate::timeline::Timeline;
 use crate::transfer::AnyDevice;
+
+/// Longest name of a position in bytes (inclusive).
+const NAME_BYTES_MAX: usize = 64;
 
 /// The metadata of an open log.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) begin: AtomicU64,
     pub(crate) begin_entry: AtomicU64,
     pub(crate) facts: Mutex<Published>,
+    /// The log is written by another process, and this is who looks. The ring is behind all addresses then, and empty.
+    pub(crate) follower: Option<Mutex<Follower>>,
 }
 
 impl Shared {
@@ -70,6 +78,56 @@ impl Shared {
 
     pub(crate) fn begin(&self) -> u64 {
         self.begin.load(Ordering::Acquire)
+    }
+
+    /// Takes a new begin and a new table of time lines, in the order in which readers may see them.
+    pub(crate) fn set_begin(&self, timeline: Arc<Timeline>, begin: u64, begin_entry: u64) {
+        let mut current = self.timeline.lock();
+        *current = timeline;
+        self.begin_entry.store(begin_entry, Ordering::Release);
+        self.begin.store(begin, Ordering::Release);
+    }
+
+    /// The begin, and the number of the entry there, which belong together.
+    pub(crate) fn begin_and_entry(&self) -> (u64, u64) {
+        let _both = self.timeline.lock();
+        (self.begin(), self.begin_entry.load(Ordering::Acquire))
+    }
+
+    /// Keeps an address under a name, or forgets the name, with the next commit.
+    pub(crate) fn set_position(&self, name: &str, address: Option<Address>) -> Result<(), Error> {
+        let names_max = NAMED_POSITIONS_MAX.min(self.config.memory_bytes() / 2048);
+        let fits = name.len() <= NAME_BYTES_MAX
+            && self.progress.set_position(name, address.map(Address::words), names_max);
+        if fits {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "a position called {name:?}: names have at most {NAME_BYTES_MAX} bytes, and there are at most {names_max}"
+            ),
+        ))
+    }
+
+    /// The durable address under a name.
+    pub(crate) fn position(&self, name: &str) -> Option<Address> {
+        let found = self.progress.durable().positions.get(name).copied()?;
+        Some(Address::from_low_bits(found.max(self.begin())))
+    }
+
+    /// Looks once what another process has written, if that is how this log is open.
+    pub(crate) fn look(&self) -> Result<(), Error> {
+        self.follower.as_ref().map_or(Ok(()), |follower| follower.lock().look(self))
+    }
+
+    /// What the error of a walk at `at` is: what was truncated meanwhile is not damaged.
+    pub(crate) fn judged_walk(&self, at: u64, error: Error) -> Error {
+        // Another process may have truncated it a moment ago. If looking fails, the error of the walk says enough.
+        if let Err(unseen) = self.look() {
+            tracing::debug!(error = %unseen, "the begin of a log could not be asked for again");
+        }
+        if at >= self.begin() { error } else { truncated(at).with_source(error) }
     }
 
     /// Writes metadata, changed by `change` and with the last durable commit in it, `times` times in a row.
@@ -109,6 +167,12 @@ impl Shared {
         );
         self.progress.end(error.with_source(cause));
     }
+}
+
+/// The error of a reader whose place was truncated.
+pub(crate) fn truncated(at: u64) -> Error {
+    Error::new(ErrorKind::InvalidInput, "the log was truncated under a reader: go on at its begin address")
+        .with_address(Address::from_low_bits(at))
 }
 
 /// Waits a little, longer each time: for threads that are between a reservation and a publication.

@@ -27,6 +27,19 @@ pub(crate) fn read_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) ->
     move_all(device, parts, IoOperation::Read)
 }
 
+/// Reads `parts`, which follow each other, as far as the device has them now. Returns how many bytes that are: somebody else may
+/// be writing there.
+pub(crate) fn read_some(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<usize, DeviceError> {
+    let mut moved = 0;
+    let wanted: Vec<usize> = (0..parts.len()).collect();
+    let mut short =
+        with_local_queue(device, |queue| round(queue, parts, &wanted, IoOperation::Read, &mut moved))??;
+    short.sort_unstable();
+    Ok(short.first().map_or(usize::MAX, |(place, bytes)| {
+        parts.iter().take(*place).map(|(_, buffer)| buffer.len_bytes()).sum::<usize>() + bytes
+    }))
+}
+
 /// Makes durable what was written.
 pub(crate) fn sync(device: &dyn StorageDevice) -> Result<(), DeviceError> {
     with_local_queue(device, |queue| {
@@ -47,7 +60,8 @@ fn move_all(
     let mut missing: Vec<usize> = (0..parts.len()).collect();
     let mut moved = 0;
     for _ in 0..ROUNDS_MAX {
-        missing = with_local_queue(device, |queue| round(queue, parts, &missing, operation, &mut moved))??;
+        let short = with_local_queue(device, |queue| round(queue, parts, &missing, operation, &mut moved))??;
+        missing = short.into_iter().map(|(place, _)| place).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -57,14 +71,14 @@ fn move_all(
     Err(DeviceError::new(DeviceErrorKind::Io, message).at_offset(offset))
 }
 
-/// Submits the parts named by `wanted` and waits for all of them. Returns those that came up short.
+/// Submits the parts named by `wanted` and waits for all of them. Returns those that came up short, with the bytes that moved.
 fn round(
     queue: &mut dyn IoQueue,
     parts: &[(u64, IoBuffer)],
     wanted: &[usize],
     operation: fn(IoBuffer) -> IoOperation,
     moved: &mut usize,
-) -> Result<Vec<usize>, DeviceError> {
+) -> Result<Vec<(usize, usize)>, DeviceError> {
     let mut failure = None;
     let mut submitted = 0;
     for place in wanted {
@@ -92,7 +106,7 @@ fn round(
                 Ok(bytes) if canary::armed("log_ignore_short_write") => *moved = bytes,
                 Ok(bytes) => {
                     *moved = bytes;
-                    short.extend(usize::try_from(completion.tag).ok());
+                    short.extend(usize::try_from(completion.tag).ok().map(|place| (place, bytes)));
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }

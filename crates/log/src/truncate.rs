@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::BLOCK_BYTES;
 
@@ -39,12 +38,7 @@ impl FasterLog {
             facts.begin_entry = located.entries;
             facts.timeline = facts.timeline.without_before(to);
         })?;
-        {
-            let mut timeline = shared.timeline.lock();
-            *timeline = Arc::new(timeline.without_before(to));
-        }
-        shared.begin_entry.store(located.entries, Ordering::Release);
-        shared.begin.store(to, Ordering::Release);
+        shared.set_begin(Arc::new(shared.timeline().without_before(to)), to, located.entries);
         if shared.persistent {
             let block = BLOCK_BYTES as u64;
             shared.device.truncate_before(to * 8 / block * block)?;

@@ -9,7 +9,7 @@ use oxifaster_core::Error;
 use oxifaster_device::{BLOCK_BYTES, IoBuffer};
 
 use crate::shared::Shared;
-use crate::transfer::{AnyDevice, REQUEST_BYTES, read_all};
+use crate::transfer::{AnyDevice, REQUEST_BYTES, read_all, read_some};
 
 /// First read of a walk, in bytes.
 const CHUNK_BYTES_MIN: u64 = 2 * BLOCK_BYTES as u64;
@@ -28,13 +28,21 @@ pub(crate) struct Window {
     /// Nothing from here on is read.
     limit: u64,
     next_chunk: u64,
+    /// Somebody else writes what is read: it may end anywhere.
+    growing: bool,
     /// Memory for reads, used again.
     spare: Vec<IoBuffer>,
 }
 
 impl Window {
     pub(crate) fn new(device: AnyDevice, log: Option<Arc<Shared>>, start: u64, limit: u64) -> Self {
-        Self { device, log, bytes: Vec::new(), start, limit, next_chunk: CHUNK_BYTES_MIN, spare: Vec::new() }
+        let (bytes, spare) = (Vec::new(), Vec::new());
+        Self { device, log, bytes, start, limit, next_chunk: CHUNK_BYTES_MIN, growing: false, spare }
+    }
+
+    /// A window over what another process writes at the same time: it covers what there is now.
+    pub(crate) fn growing(device: AnyDevice, start: u64, limit: u64) -> Self {
+        Self { growing: true, ..Self::new(device, None, start, limit) }
     }
 
     /// More was committed.
@@ -60,7 +68,11 @@ impl Window {
             self.start = offset;
         }
         while self.end() < end {
+            let before = self.end();
             self.grow(end)?;
+            if self.growing && self.end() == before {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -102,7 +114,13 @@ impl Window {
             parts.push((offset, self.buffer(bytes)?));
             offset += bytes;
         }
-        read_all(self.device.as_ref(), &parts)?;
+        let there = if self.growing {
+            read_some(self.device.as_ref(), &parts)?
+        } else {
+            read_all(self.device.as_ref(), &parts)?;
+            usize::MAX
+        };
+        let there = from.max((from / block * block).saturating_add(there as u64));
         let mut skip = usize::try_from(from % block).unwrap_or(0);
         for (_, buffer) in parts {
             let before = self.bytes.len();
@@ -112,8 +130,8 @@ impl Window {
             skip = 0;
             self.spare.push(buffer);
         }
-        let behind = usize::try_from(end - to).unwrap_or(0);
-        self.bytes.truncate(self.bytes.len() - behind);
+        let behind = usize::try_from(end - to.min(there)).unwrap_or(0);
+        self.bytes.truncate(self.bytes.len().saturating_sub(behind));
         Ok(())
     }
 

@@ -56,7 +56,7 @@ pub enum LogCommand {
     Append(AppendArguments),
     /// Print entries.
     Cat(CatArguments),
-    /// Print the last entries.
+    /// Print the last entries, and go on with new ones.
     Tail(TailArguments),
     /// Read and check everything.
     Verify(LogArguments),
@@ -72,11 +72,13 @@ Examples:
   oxifaster log append --dir events --commit each events.jsonl
   oxifaster log cat --dir events --from 1000 --count 10
   oxifaster log tail --dir events -n 20
+  oxifaster log tail --dir events -f --json        what another process commits, as it comes
   oxifaster log verify --dir events --json
   oxifaster log truncate --dir events --before 1000
   oxifaster log bench --dir bench --entry-bytes 100 --threads 2 --commit 'every 5ms'
 
-An entry is a line without its end. Entries are counted from 0 since the log was made, truncated ones included.";
+An entry is a line without its end. Entries are counted from 0 since the log was made, truncated ones included.
+cat, tail and verify read a log that another process writes; they show what is durable, and write nothing.";
 
 /// Arguments of `log`.
 #[derive(Debug, Args)]
@@ -124,6 +126,9 @@ pub struct CatArguments {
     /// Print the number and a tab in front of each entry.
     #[arg(long)]
     pub numbers: bool,
+    /// Print each entry as a JSON object: number, address, entry (`entry_hex` if it is no text).
+    #[arg(long, conflicts_with = "numbers")]
+    pub json: bool,
     /// Folder of the log.
     #[arg(long, value_name = "FOLDER")]
     pub dir: PathBuf,
@@ -135,6 +140,15 @@ pub struct TailArguments {
     /// How many entries.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     pub count: u64,
+    /// Go on with what is committed later, until interrupted.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print the number and a tab in front of each entry.
+    #[arg(long)]
+    pub numbers: bool,
+    /// Print each entry as a JSON object: number, address, entry (`entry_hex` if it is no text).
+    #[arg(long, conflicts_with = "numbers")]
+    pub json: bool,
     /// Folder of the log.
     #[arg(long, value_name = "FOLDER")]
     pub dir: PathBuf,

@@ -14,12 +14,19 @@ use crate::failure::Failure;
 /// # Errors
 /// When the output can't be written, unless its reader went away.
 pub fn print(text: &[u8]) -> Result<(), Failure> {
+    print_to_reader(text).map(|_| ())
+}
+
+/// Writes text to standard output, and says whether anybody still reads it: whoever has no end of his own asks.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_to_reader(text: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::other(format_args!("can't write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::other(format_args!("can't write to standard output: {error}"))),
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod program;
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -83,4 +83,48 @@ fn the_benchmark_counts_what_it_did() {
         let report = log(folder.path(), &words).with_code(0).json();
         assert!(number(&report, "/entries") > 10 && number(&report, "/commits") > 3, "{report}");
     }
+}
+
+/// A process that appends is followed by another one, line by line, and a third one verifies meanwhile.
+#[test]
+fn a_log_in_use_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    append(folder.path(), "end", "zero\n").with_code(0);
+    let mut writer = command()
+        .args(["log", "append", "--commit", "each", "--dir"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = writer.stdin.take().unwrap();
+    let mut follower = command()
+        .args(["log", "tail", "-f", "-n", "1", "--json", "--dir"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut followed = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = |number: u64, entry: &str| {
+        let object: serde_json::Value = serde_json::from_str(&followed.next().unwrap().unwrap()).unwrap();
+        assert_eq!((object["number"].as_u64(), object["entry"].as_str()), (Some(number), Some(entry)));
+    };
+    next(0, "zero");
+    for number in 1..4 {
+        let line = format!("line {number}");
+        writeln!(lines, "{line}").unwrap();
+        next(number, &line);
+    }
+    log(folder.path(), &["truncate", "--before", "1"]).with_code(4).saying(&["another process"]);
+    let report = log(folder.path(), &["verify", "--json"]).with_code(0).json();
+    assert_eq!((number(&report, "/entries"), &report["in_use"]), (4, &serde_json::Value::from(true)));
+    assert_eq!(log(folder.path(), &["cat", "--from", "2"]).with_code(0).text(), "line 2\nline 3\n");
+    assert_eq!(log(folder.path(), &["tail", "-n", "1", "--numbers"]).with_code(0).text(), "3\tline 3\n");
+    drop(lines);
+    assert!(writer.wait().unwrap().success());
+    // The writer is gone, the follower stays, and follows the next one.
+    append(folder.path(), "end", "four\n").with_code(0);
+    next(4, "four");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }

@@ -1,79 +1,72 @@
-//! `log cat`, `tail`, `verify` and `truncate`.
+//! `log cat` and `log tail`: entries of a log that another process may be writing; and `log truncate`.
 
-use std::path::Path;
+use std::time::Duration;
 
 use oxifaster_core::Address;
-use oxifaster_device::sync::clock;
-use oxifaster_log::FasterLog;
+use oxifaster_device::sync::thread;
+use oxifaster_log::FasterLogReader;
 
 use super::append::write;
-use super::{existing, log_failure};
+use super::print::Printer;
+use super::{existing, for_reading, log_failure};
 use crate::failure::{Failure, FailureKind};
-use crate::log_arguments::{CatArguments, LogArguments, TailArguments, TruncateArguments};
-use crate::output;
+use crate::interrupt::Interrupt;
+use crate::log_arguments::{CatArguments, TailArguments, TruncateArguments};
 use crate::report::{Figure, Report};
 
-/// Bytes gathered before they are written.
-const OUTPUT_BYTES: usize = 1 << 16;
+/// Between two looks for new entries; the log itself is looked at as often by its reader.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) fn cat(arguments: &CatArguments) -> Result<(), Failure> {
-    let log = existing(&arguments.dir)?;
+    let log = for_reading(&arguments.dir)?;
+    let failed = |error| log_failure(&arguments.dir, &error);
     let from = arguments.from.unwrap_or(0).max(log.first_entry_number());
-    print_entries(&log, &arguments.dir, from, arguments.count.unwrap_or(u64::MAX), arguments.numbers)
+    let Some(start) = log.address_of(from).map_err(failed)? else { return Ok(()) };
+    let mut scan = log.scan(start..);
+    let mut printer = Printer::new(arguments.numbers, arguments.json);
+    for number in from..from.saturating_add(arguments.count.unwrap_or(u64::MAX)) {
+        let Some((address, entry)) = scan.next_entry().map_err(failed)? else { break };
+        if !printer.print(number, address, entry)? {
+            break;
+        }
+    }
+    printer.flush().map(|_| ())
 }
 
 pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
-    let log = existing(&arguments.dir)?;
-    let from = log.commit_info().entries.saturating_sub(arguments.count).max(log.first_entry_number());
-    print_entries(&log, &arguments.dir, from, arguments.count, false)
-}
-
-fn print_entries(
-    log: &FasterLog,
-    folder: &Path,
-    from: u64,
-    count: u64,
-    numbers: bool,
-) -> Result<(), Failure> {
-    let failed = |error| log_failure(folder, &error);
-    let Some(start) = log.address_of(from).map_err(failed)? else { return Ok(()) };
-    let mut scan = log.scan(start..);
-    let mut text = Vec::with_capacity(2 * OUTPUT_BYTES);
-    for number in from..from.saturating_add(count) {
-        let Some((_, entry)) = scan.next_entry().map_err(failed)? else { break };
-        if numbers {
-            text.extend_from_slice(format!("{number}\t").as_bytes());
-        }
-        text.extend_from_slice(entry);
-        text.push(b'\n');
-        if text.len() >= OUTPUT_BYTES {
-            output::print(&text)?;
-            text.clear();
+    let interrupt = Interrupt::on_signals()?;
+    let log = for_reading(&arguments.dir)?;
+    let failed = |error| log_failure(&arguments.dir, &error);
+    let (from, start) = last(&log, arguments.count).map_err(failed)?;
+    let mut tail = log.tail(start);
+    let mut printer = Printer::new(arguments.numbers, arguments.json);
+    let mut number = from;
+    while !interrupt.is_set() {
+        match tail.try_next().map_err(failed)? {
+            Some((address, entry)) => {
+                if !printer.print(number, address, &entry)? {
+                    return Ok(());
+                }
+                number += 1;
+            }
+            None if arguments.follow => {
+                if !printer.flush()? {
+                    return Ok(());
+                }
+                thread::sleep(LOOK_EVERY);
+            }
+            None => break,
         }
     }
-    output::print(&text)
+    // An interrupt is how one stops to follow.
+    printer.flush().map(|_| ())
 }
 
-pub(super) fn verify(arguments: &LogArguments) -> Result<(), Failure> {
-    let started = clock::now();
-    let log = existing(&arguments.dir)?;
-    let recovered = log.recovery_report().clone();
-    let check = log.self_check().map_err(|error| log_failure(&arguments.dir, &error))?;
-    let mut report = Report::default();
-    report
-        .add("command", "command", Figure::Text("log verify".to_owned()))
-        .add("folder", "folder", Figure::Text(arguments.dir.display().to_string()))
-        .add("entries", "entries", Figure::Count(check.entries))
-        .add("their bytes", "entry_bytes", Figure::Bytes(check.payload_bytes))
-        .add("commits", "commits", Figure::Count(check.commits))
-        .add("first entry", "first_entry", Figure::Count(log.first_entry_number()))
-        .add("begins at address", "begin_address", Figure::Text(log.begin_address().to_string()))
-        .add("committed up to", "committed_address", Figure::Text(log.committed_address().to_string()))
-        .add("ended cleanly", "clean", Figure::Flag(recovered.clean))
-        .add("cut off behind that", "cut_off_bytes", Figure::Bytes(recovered.cut_off_bytes))
-        .add("damaged metadata slot", "damaged_metadata_slot", Figure::Flag(recovered.damaged_metadata_slot))
-        .add("time", "seconds", Figure::Time(started.elapsed()));
-    write(arguments.output.json, &report)
+/// Number and address of the first of the last `count` entries.
+fn last(log: &FasterLogReader, count: u64) -> Result<(u64, Address), oxifaster_core::Error> {
+    let info = log.commit_info();
+    let from = info.entries.saturating_sub(count).max(log.first_entry_number());
+    Ok((from, log.address_of(from)?.unwrap_or(info.until)))
 }
 
 pub(super) fn truncate(arguments: &TruncateArguments) -> Result<(), Failure> {

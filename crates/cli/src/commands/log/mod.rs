@@ -3,12 +3,14 @@
 mod append;
 mod bench;
 mod look;
+mod print;
+mod verify;
 
 use std::path::Path;
 
 use oxifaster_core::{Error, ErrorKind};
 use oxifaster_device::FileSystemDisk;
-use oxifaster_log::{CommitPolicy, FasterLog, FasterLogConfig};
+use oxifaster_log::{CommitPolicy, FasterLog, FasterLogConfig, FasterLogReader};
 
 use crate::failure::{Failure, FailureKind};
 use crate::log_arguments::{CommitWhen, LogCommand, LogCommandArguments};
@@ -23,7 +25,7 @@ pub(super) fn run(arguments: &LogCommandArguments) -> Result<(), Failure> {
         LogCommand::Append(arguments) => append::run(arguments),
         LogCommand::Cat(arguments) => look::cat(arguments),
         LogCommand::Tail(arguments) => look::tail(arguments),
-        LogCommand::Verify(arguments) => look::verify(arguments),
+        LogCommand::Verify(arguments) => verify::run(arguments),
         LogCommand::Truncate(arguments) => look::truncate(arguments),
         LogCommand::Bench(arguments) => bench::run(arguments),
     }
@@ -39,11 +41,23 @@ fn open_or_create(folder: &Path, config: FasterLogConfig) -> Result<FasterLog, F
 /// Opens the log in a folder that must hold one.
 fn existing(folder: &Path) -> Result<FasterLog, Failure> {
     // Asked before the device is opened: opening would make the files.
-    if !folder.join(format!("{PREFIX}.meta")).exists() {
-        let sentence = format_args!("there is no log in {}", folder.display());
-        return Err(Failure::new(FailureKind::NotAStore, sentence));
-    }
+    check_exists(folder)?;
     open_or_create(folder, FasterLogConfig::default())
+}
+
+/// Opens the log in a folder for reading, while another process may write it.
+fn for_reading(folder: &Path) -> Result<FasterLogReader, Failure> {
+    check_exists(folder)?;
+    let device = FileSystemDisk::segmented_read_only(folder, PREFIX)
+        .map_err(|error| log_failure(folder, &error.into()))?;
+    FasterLog::open_read_only(device).map_err(|error| log_failure(folder, &error))
+}
+
+fn check_exists(folder: &Path) -> Result<(), Failure> {
+    if folder.join(format!("{PREFIX}.meta")).exists() {
+        return Ok(());
+    }
+    Err(Failure::new(FailureKind::NotAStore, format_args!("there is no log in {}", folder.display())))
 }
 
 fn policy(rule: CommitWhen) -> CommitPolicy {

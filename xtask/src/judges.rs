@@ -18,6 +18,7 @@ const JUDGES: &[&str] = &[
     "log-power-loss",
     "log-damage",
     "log-kill",
+    "log-follow",
 ];
 
 /// The judge that kills and recovers.

@@ -92,6 +92,18 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "log_follow_old_slots",
+        story: "a reader of another process's log does not look at the metadata again, and misses cuts and new time lines",
+        judge: "log-follow --kills 16",
+        hangs: false,
+    },
+    Canary {
+        name: "log_follow_unsynced_commit",
+        story: "a reader of another process's log shows a commit before anybody knows that it is durable",
+        judge: "log-power-loss --images 1500",
+        hangs: false,
+    },
+    Canary {
         name: "log_ignore_short_write",
         story: "a write of log blocks that moved fewer bytes than asked counts as done",
         judge: "log-power-loss --images 400",

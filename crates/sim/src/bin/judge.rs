@@ -18,6 +18,7 @@ use oxifaster_sim::judges::canaries;
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
 use oxifaster_sim::log::damage::{self, DamageOptions};
+use oxifaster_sim::log::follow;
 use oxifaster_sim::log::kill::{self, ChildOptions, KillOptions};
 use oxifaster_sim::log::power_loss::{self, PowerLossOptions};
 
@@ -101,7 +102,16 @@ enum Judge {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
-    /// The process that `log-kill` kills.
+    /// FasterLog: a reader in another process is shown what is committed, through kills and truncations, and nothing else.
+    LogFollow {
+        /// Processes that are killed.
+        #[arg(long)]
+        kills: Option<u64>,
+        /// Where the files go.
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
+    /// The process that `log-kill` and `log-follow` kill.
     #[command(hide = true)]
     LogKillChild {
         /// Folder of the log.
@@ -201,6 +211,11 @@ fn run_log(judge: &Judge, seed: u64, long: bool) -> Report {
             let folder = folder.clone().unwrap_or_else(std::env::temp_dir);
             let kills = kills.unwrap_or(if long { 5_000 } else { 200 });
             kill::judge(program, &KillOptions { seed, kills, folder }, &mut progress)
+        }),
+        Judge::LogFollow { kills, folder } => with_program("log-follow", seed, |program| {
+            let folder = folder.clone().unwrap_or_else(std::env::temp_dir);
+            let kills = kills.unwrap_or(if long { 1_000 } else { 64 });
+            follow::judge(program, &KillOptions { seed, kills, folder }, &mut progress)
         }),
         Judge::LogKillChild { folder, life } => {
             let mut report = Report::new("log-kill-child", seed);

@@ -42,7 +42,7 @@ pub struct ChildOptions {
     pub seed: u64,
 }
 
-fn open(folder: &Path, segmented: bool, prng: &mut Prng) -> Result<FasterLog, Error> {
+pub(super) fn open(folder: &Path, segmented: bool, prng: &mut Prng) -> Result<FasterLog, Error> {
     let policy = match prng.below(3) {
         0 => CommitPolicy::Every(Duration::from_millis(1 + prng.below(5))),
         1 => CommitPolicy::EveryBytes(1 + prng.below(100_000)),
@@ -79,7 +79,7 @@ pub fn child(options: &ChildOptions) -> Result<(), Error> {
 }
 
 /// Starts a child and kills it; returns what it had written down.
-fn killed(judge: &Path, options: &ChildOptions, after: Duration) -> Result<Vec<u64>, String> {
+pub(super) fn killed(judge: &Path, options: &ChildOptions, after: Duration) -> Result<Vec<u64>, String> {
     let explain = |what: &str| format!("{what}, life {}", options.life);
     let path = acknowledgements(&options.folder);
     let _ = fs::remove_file(&path);

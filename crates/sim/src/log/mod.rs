@@ -2,6 +2,8 @@
 
 pub mod damage;
 pub mod entries;
+pub mod follow;
+pub mod following;
 pub mod kill;
 pub mod ledger;
 pub mod life;

@@ -1,11 +1,14 @@
 //! The power-loss judge of the log: threads append and commit on a device that fails, is killed and loses power; what was
 //! acknowledged is there, nothing else was invented, and what opening has shown once stays.
 
+use std::time::Duration;
+
 use oxifaster_device::fault::{CrashFates, CrashPoint, FaultDevice, FaultPlan, Trigger};
 use oxifaster_device::sync::atomic::{AtomicBool, Ordering};
 use oxifaster_device::sync::thread;
 use oxifaster_log::{CommitPolicy, FasterLog, FasterLogConfig};
 
+use super::following::{Following, all_of};
 use super::ledger::Ledger;
 use super::life::{self, Acknowledged, Style};
 use crate::judges::subject::unruly_plan;
@@ -32,6 +35,8 @@ struct Counts {
     cut_off_bytes: u64,
     cut_off_entries: u64,
     unopened: u64,
+    /// Entries that readers beside the writer were shown.
+    followed: u64,
 }
 
 /// A log, its device, and what it has shown.
@@ -111,6 +116,13 @@ impl Scene {
         // An error: the device fails already. Whether it may be damage is seen below, without faults.
         let log = FasterLog::open(config, self.device.clone()).ok();
         self.counts.unopened += u64::from(log.is_none());
+        // A reader beside the writer is shown nothing that power loss takes back.
+        let every = Duration::from_micros(100);
+        let following = if log.is_some() && self.prng.chance(0.3) {
+            Following::start(self.device.clone(), every).ok()
+        } else {
+            None
+        };
         if let Some(log) = &log {
             self.use_log(log, end, &acknowledged);
         }
@@ -132,7 +144,8 @@ impl Scene {
         let told = acknowledged.counts();
         self.counts.acknowledged += told.iter().sum::<u64>();
         let life = self.life;
-        self.look(life, &told).map_err(|message| format!("life {life} ended by {end:?}: {message}"))?;
+        self.look(life, &told, following)
+            .map_err(|message| format!("life {life} ended by {end:?}: {message}"))?;
         self.life += 1;
         Ok(())
     }
@@ -165,12 +178,17 @@ impl Scene {
     }
 
     /// Opens what is left, twice if power goes again at once, and cuts it now and then.
-    fn look(&mut self, life: u64, told: &[u64]) -> Result<(), String> {
+    fn look(&mut self, life: u64, told: &[u64], following: Option<Following>) -> Result<(), String> {
         let log = self.open()?;
         let report = log.recovery_report();
         self.counts.cut_off_bytes += report.cut_off_bytes;
         self.counts.cut_off_entries += report.cut_off_entries;
         self.counts.entries += self.ledger.check(&log, life, told)?;
+        if let Some(following) = following {
+            // Its device is gone.
+            let (followed, _) = following.check(&[all_of(&log)?], true)?;
+            self.counts.followed += followed;
+        }
         if self.prng.chance(0.3) {
             // Opening wrote nothing that could be lost, and showed nothing that could be.
             let seed = self.prng.next_u64();
@@ -243,6 +261,7 @@ pub fn judge(options: &PowerLossOptions, progress: Progress<'_>) -> Report {
         sum.cut_off_bytes += counts.cut_off_bytes;
         sum.cut_off_entries += counts.cut_off_entries;
         sum.unopened += counts.unopened;
+        sum.followed += counts.followed;
         if logs.is_multiple_of(100) {
             progress(&format!("{} of {} images", sum.images, options.images));
         }
@@ -254,5 +273,6 @@ pub fn judge(options: &PowerLossOptions, progress: Progress<'_>) -> Report {
     report.note("cut_off_bytes", sum.cut_off_bytes);
     report.note("cut_off_entries", sum.cut_off_entries);
     report.note("unopened", sum.unopened);
+    report.note("followed", sum.followed);
     report
 }

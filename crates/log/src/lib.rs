@@ -24,6 +24,7 @@
 //! | `walk`, `window` | verified entries, from memory or device |
 //! | `recovery` | finding the end |
 //! | `scan`, `tail` | reading in order |
+//! | `named_iterator` | reading in order, with a place that survives |
 //! | `reader`, `follower` | a log that another process writes: the handle, and who looks for commits |
 //! | `entry`, `commit_record`, `facts`, `timeline` | bytes and what they mean; pure |
 //!
@@ -58,6 +59,7 @@ mod futures;
 #[cfg(all(loom, test))]
 mod model;
 mod mutation;
+mod named_iterator;
 mod numbering;
 mod progress;
 mod reader;
@@ -80,6 +82,7 @@ pub use commit_record::{COOKIE_BYTES_MAX, NAMED_POSITIONS_MAX};
 pub use configuration::{CommitPolicy, FasterLogConfig};
 pub use faster_log::FasterLog;
 pub use futures::{AppendFuture, CommitFuture};
+pub use named_iterator::NamedIterator;
 pub use reader::{FasterLogReader, FasterLogReaderConfig};
 
 pub use recovery::RecoveryReport;

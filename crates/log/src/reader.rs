@@ -256,6 +256,7 @@ fn following(device: Arc<dyn StorageDevice>) -> Result<Shared, Error> {
         begin_entry: AtomicU64::new(facts.begin_entry),
         facts: Mutex::new(Published { area, facts }),
         follower: Some(Mutex::new(follower)),
+        iterators: Mutex::default(),
         config,
         device,
     })

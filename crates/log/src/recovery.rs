@@ -87,6 +87,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
         begin_entry: AtomicU64::new(facts.begin_entry),
         facts: Mutex::new(Published { area, facts }),
         follower: None,
+        iterators: Mutex::default(),
         config,
         device,
     };

@@ -7,8 +7,10 @@
 //! | `timeline` | the writer, before the seed; truncation, when rows are forgotten |
 //! | `begin` | truncation, after the metadata |
 //! | `facts` | whoever publishes; the lock is held over the device's write |
+//! | `iterators` | who opens and drops named iterators |
 //! | `follower` | whoever looks what another process has written; the lock is held over the device's reads |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) facts: Mutex<Published>,
     /// The log is written by another process, and this is who looks. The ring is behind all addresses then, and empty.
     pub(crate) follower: Option<Mutex<Follower>>,
+    /// Names of iterators in use.
+    pub(crate) iterators: Mutex<BTreeSet<String>>,
 }
 
 impl Shared {

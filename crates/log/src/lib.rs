@@ -21,7 +21,7 @@
 //! | `ring` | reservation, publication, release: the part without locks |
 //! | `writer`, `syncer` | the two threads |
 //! | `progress` | who waits for what |
-//! | `walk`, `window` | verified entries, from memory or device |
+//! | `walk`, `window`, `read_ahead` | verified entries, from memory or device |
 //! | `recovery` | finding the end |
 //! | `scan`, `tail` | reading in order |
 //! | `named_iterator` | reading in order, with a place that survives |
@@ -62,6 +62,7 @@ mod mutation;
 mod named_iterator;
 mod numbering;
 mod progress;
+mod read_ahead;
 mod reader;
 mod recovery;
 mod requests;

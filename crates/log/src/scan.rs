@@ -102,7 +102,7 @@ impl Shared {
                 self.unless_truncated(address, error.with_address(Address::from_low_bits(address)))
             }
             // Somebody is still copying it.
-            Ok(Step::Entry(_) | Step::End | Step::Broken) => Ok(None),
+            Ok(Step::Entry(_) | Step::End | Step::Broken | Step::NotYet) => Ok(None),
             Err(error) => self.unless_truncated(address, error),
         }
     }

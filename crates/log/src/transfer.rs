@@ -15,7 +15,7 @@ use oxifaster_device::{
 pub(crate) const REQUEST_BYTES: u64 = 1 << 20;
 
 /// A request that moved fewer bytes than asked is submitted again, so many times.
-const ROUNDS_MAX: usize = 8;
+pub(crate) const ROUNDS_MAX: usize = 8;
 
 /// Writes all of `parts`: offset and memory.
 pub(crate) fn write_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<(), DeviceError> {

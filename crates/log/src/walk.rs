@@ -3,13 +3,14 @@
 //! Callers: recovery, scans, truncation, numbering, checks. The one place that decides whether bytes are an entry.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use oxifaster_core::sync::canary;
 use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::entry::{EntryKind, Header, Seed};
 use crate::timeline::Timeline;
-use crate::window::Window;
+use crate::window::{Cover, Window};
 
 /// What lies at the walk's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Step {
     End,
     /// Nothing that verifies. The walk stays.
     Broken,
+    /// It is being read; whoever set a waker is woken. The walk stays.
+    NotYet,
 }
 
 /// An entry that verified.
@@ -62,6 +65,11 @@ impl Walk {
         self.enter_stretch(self.at);
     }
 
+    /// Instead of waiting for the device, say [`Step::NotYet`] and wake; without a waker, wait.
+    pub(crate) fn set_waker(&mut self, waker: Option<&Waker>) {
+        self.window.set_waker(waker);
+    }
+
     fn enter_stretch(&mut self, at: u64) {
         self.at = self.timeline.skip_cuts(at);
         self.seed = self.timeline.seed_at(self.at);
@@ -73,14 +81,21 @@ impl Walk {
         if self.at >= self.end {
             return Ok(Step::End);
         }
-        if !self.window.covers(self.at * 8, 8)? {
-            return Ok(Step::Broken);
+        match self.window.cover(self.at * 8, 8)? {
+            Cover::Yes => {}
+            Cover::No => return Ok(Step::Broken),
+            Cover::NotYet => return Ok(Step::NotYet),
         }
         let word = self.window.get(self.at * 8, 8).try_into().map_or(0, u64::from_le_bytes);
         let Some(header) = Header::decode(word) else { return Ok(Step::Broken) };
         let fits = header.words() <= self.end.min(self.cut.map_or(u64::MAX, |(ends, _)| ends)) - self.at;
-        if !fits || !self.window.covers(self.at * 8, header.words() * 8)? {
+        if !fits {
             return Ok(Step::Broken);
+        }
+        match self.window.cover(self.at * 8, header.words() * 8)? {
+            Cover::Yes => {}
+            Cover::No => return Ok(Step::Broken),
+            Cover::NotYet => return Ok(Step::NotYet),
         }
         let bytes = self.window.get(self.at * 8, header.words() * 8);
         if !self.seed.verifies(self.at, header, bytes) && !canary::armed("log_skip_entry_verification") {
@@ -100,7 +115,8 @@ impl Walk {
     pub(crate) fn step_committed(&mut self) -> Result<Option<Found>, Error> {
         match self.step()? {
             Step::Entry(found) => Ok(Some(found)),
-            Step::End => Ok(None),
+            // Without a waker nothing is left for later.
+            Step::End | Step::NotYet => Ok(None),
             Step::Broken => Err(damaged(self.at)),
         }
     }

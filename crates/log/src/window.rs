@@ -1,13 +1,16 @@
 //! A moving window of bytes over the log: from memory where it can, from the device where it must.
 //!
-//! Callers: whatever walks over entries (`walk`). Offsets are bytes of the log. What is asked for in rising order is read ahead in
-//! chunks that grow.
+//! Callers: whatever walks over entries (`walk`). Offsets are bytes of the log. What is asked for in rising order is read in chunks that
+//! grow, and when they are as large as they get, ahead by a thread ([`ReadAhead`]). A window with a waker never waits for the device: it
+//! says so, and wakes.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use oxifaster_core::Error;
 use oxifaster_device::{BLOCK_BYTES, IoBuffer};
 
+use crate::read_ahead::{ReadAhead, memory};
 use crate::shared::Shared;
 use crate::transfer::{AnyDevice, REQUEST_BYTES, read_all, read_some};
 
@@ -15,6 +18,17 @@ use crate::transfer::{AnyDevice, REQUEST_BYTES, read_all, read_some};
 const CHUNK_BYTES_MIN: u64 = 2 * BLOCK_BYTES as u64;
 /// Largest read of a walk, in bytes.
 const CHUNK_BYTES_MAX: u64 = 4 * REQUEST_BYTES;
+
+/// Whether bytes can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// They are in the window.
+    Yes,
+    /// They lie behind the limit, or behind what there is.
+    No,
+    /// They are being read; the waker will be woken.
+    NotYet,
+}
 
 /// See the module header.
 #[derive(Debug)]
@@ -30,6 +44,9 @@ pub(crate) struct Window {
     next_chunk: u64,
     /// Somebody else writes what is read: it may end anywhere.
     growing: bool,
+    ahead: Option<ReadAhead>,
+    /// Who is woken instead of waiting.
+    waker: Option<Waker>,
     /// Memory for reads, used again.
     spare: Vec<IoBuffer>,
 }
@@ -37,7 +54,8 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(device: AnyDevice, log: Option<Arc<Shared>>, start: u64, limit: u64) -> Self {
         let (bytes, spare) = (Vec::new(), Vec::new());
-        Self { device, log, bytes, start, limit, next_chunk: CHUNK_BYTES_MIN, growing: false, spare }
+        let next_chunk = CHUNK_BYTES_MIN;
+        Self { device, log, bytes, start, limit, next_chunk, growing: false, ahead: None, waker: None, spare }
     }
 
     /// A window over what another process writes at the same time: it covers what there is now.
@@ -50,14 +68,24 @@ impl Window {
         self.limit = limit;
     }
 
-    /// Whether `len` bytes from `offset` on can be had; they are in the window then. What lies below may leave it.
+    /// Instead of waiting for the device from now on, wake; without a waker, wait.
+    pub(crate) fn set_waker(&mut self, waker: Option<&Waker>) {
+        self.waker = waker.cloned();
+    }
+
+    /// [`cover`](Self::cover) of a window that waits.
     pub(crate) fn covers(&mut self, offset: u64, len: u64) -> Result<bool, Error> {
+        Ok(self.cover(offset, len)? == Cover::Yes)
+    }
+
+    /// Whether `len` bytes from `offset` on can be had; they are in the window then. What lies below may leave it.
+    pub(crate) fn cover(&mut self, offset: u64, len: u64) -> Result<Cover, Error> {
         let end = offset.saturating_add(len);
         if end > self.limit {
-            return Ok(false);
+            return Ok(Cover::No);
         }
         if offset >= self.start && end <= self.end() {
-            return Ok(true);
+            return Ok(Cover::Yes);
         }
         if offset < self.start || offset >= self.end() {
             self.bytes.clear();
@@ -70,11 +98,11 @@ impl Window {
         while self.end() < end {
             let before = self.end();
             self.grow(end)?;
-            if self.growing && self.end() == before {
-                return Ok(false);
+            if self.end() == before {
+                return Ok(if self.waker.is_some() { Cover::NotYet } else { Cover::No });
             }
         }
-        Ok(true)
+        Ok(Cover::Yes)
     }
 
     /// Bytes that [`covers`](Self::covers) has found.
@@ -101,7 +129,39 @@ impl Window {
         }
         // What is in memory may not be on the device yet.
         let on_device = self.log.as_ref().map_or(u64::MAX, |log| log.ring.readable_from() * 8);
+        let sequential = self.next_chunk == CHUNK_BYTES_MAX && self.limit.min(on_device) > to;
+        if !self.growing && (self.waker.is_some() || self.ahead.is_some() || sequential) {
+            return self.read_on(from, self.limit.min(on_device.max(from + 8)));
+        }
         self.read(from, to.min(on_device.max(from + 8)))
+    }
+
+    /// Appends what was read ahead from `from` on; with a waker, possibly nothing.
+    fn read_on(&mut self, from: u64, limit: u64) -> Result<(), Error> {
+        let block = BLOCK_BYTES as u64;
+        let start = from / block * block;
+        let ahead = match &mut self.ahead {
+            Some(ahead) => ahead,
+            none => none.insert(ReadAhead::new(&self.device, start)?),
+        };
+        ahead.go_on_at(start);
+        ahead.fill(limit.next_multiple_of(block), &mut self.spare)?;
+        let Some((offset, buffer)) = ahead.take(self.waker.as_ref())? else { return Ok(()) };
+        let end = offset + buffer.len_bytes() as u64;
+        self.append(&buffer, from - offset, end.saturating_sub(self.limit));
+        self.spare.push(buffer);
+        Ok(())
+    }
+
+    /// Appends a buffer without its first `skip` and last `behind` bytes.
+    fn append(&mut self, buffer: &IoBuffer, skip: u64, behind: u64) {
+        let before = self.bytes.len();
+        self.bytes.resize(before + buffer.len_bytes(), 0);
+        buffer.load_bytes(self.bytes.get_mut(before..).unwrap_or_default());
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(buffer.len_bytes());
+        self.bytes.drain(before..before + skip);
+        let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+        self.bytes.truncate(self.bytes.len().saturating_sub(behind).max(before));
     }
 
     fn read(&mut self, from: u64, to: u64) -> Result<(), Error> {
@@ -111,7 +171,7 @@ impl Window {
         let mut parts = Vec::new();
         while offset < end {
             let bytes = (end - offset).min(REQUEST_BYTES);
-            parts.push((offset, self.buffer(bytes)?));
+            parts.push((offset, memory(bytes, &mut self.spare)?));
             offset += bytes;
         }
         let there = if self.growing {
@@ -121,27 +181,15 @@ impl Window {
             usize::MAX
         };
         let there = from.max((from / block * block).saturating_add(there as u64));
-        let mut skip = usize::try_from(from % block).unwrap_or(0);
+        let before = self.bytes.len();
+        let mut skip = from % block;
         for (_, buffer) in parts {
-            let before = self.bytes.len();
-            self.bytes.resize(before + buffer.len_bytes(), 0);
-            buffer.load_bytes(self.bytes.get_mut(before..).unwrap_or_default());
-            self.bytes.drain(before..before + skip);
+            self.append(&buffer, skip, 0);
             skip = 0;
             self.spare.push(buffer);
         }
         let behind = usize::try_from(end - to.min(there)).unwrap_or(0);
-        self.bytes.truncate(self.bytes.len().saturating_sub(behind));
+        self.bytes.truncate(self.bytes.len().saturating_sub(behind).max(before));
         Ok(())
-    }
-
-    /// Memory of `bytes` bytes, whole blocks.
-    fn buffer(&mut self, bytes: u64) -> Result<IoBuffer, Error> {
-        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let fits = self.spare.iter().position(|buffer| buffer.len_bytes() == len);
-        match fits {
-            Some(place) => Ok(self.spare.swap_remove(place)),
-            None => Ok(IoBuffer::zeroed(len / BLOCK_BYTES)?),
-        }
     }
 }

@@ -63,7 +63,7 @@ fn copy_of(folder: &Path) -> tempfile::TempDir {
 fn flip_bit(folder: &Path, offset: u64) {
     let segment = folder.join(format!("log.{:06}.log", offset >> 16));
     let mut bytes = std::fs::read(&segment).unwrap();
-    bytes[usize::try_from(offset % (64 << 10)).unwrap()] ^= 1;
+    *bytes.get_mut(usize::try_from(offset % (64 << 10)).unwrap()).unwrap() ^= 1;
     std::fs::write(&segment, bytes).unwrap();
 }
 
@@ -201,6 +201,9 @@ fn a_dropped_suffix_ends_who_has_read_it_and_is_shown_to_nobody_else() {
     let later = reader.tail(addresses[50]);
     assert_eq!(reader.read_entry(addresses[50]).unwrap(), None);
     drop((unread.try_next(), later));
+    let mut right_before = reader.tail(addresses[49]);
+    assert_eq!(next(&mut right_before).unwrap().0, addresses[49]);
+    assert_eq!(next(&mut right_before).unwrap().1, b"another line", "what it has read was not dropped");
     let mut fresh = reader.tail(addresses[49]);
     assert_eq!(next(&mut fresh).unwrap().0, addresses[49]);
     assert_eq!(next(&mut fresh).unwrap().1, b"another line");

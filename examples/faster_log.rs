@@ -1,4 +1,4 @@
-//! A durable log: appends from several threads, group commit, scans, a tail that follows, truncation, a restart.
+//! A durable log: appends from several threads, group commit, scans, a tail that follows, a reader beside the writer, truncation, a restart.
 //!
 //! `cargo run --example faster_log`
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
@@ -32,6 +32,15 @@ fn main() -> std::io::Result<()> {
     let log = FasterLog::open(config(), open()?)?;
     write_and_follow(&log)?;
     let last = log.append_and_commit(b"this one survives power loss")?;
+    // What another process sees, which takes no lock and writes nothing.
+    let reader = FasterLog::open_read_only(FileSystemDisk::segmented_read_only(folder.path(), "events")?)?;
+    assert_eq!(reader.read_entry(last)?.as_deref(), Some(&b"this one survives power loss"[..]));
+    println!("  read beside its writer: {} entries", reader.scan_all().count());
+    // A consumer whose place survives with a commit.
+    let mut consumer = log.named_iterator("consumer")?;
+    consumer.try_next()?;
+    consumer.complete()?;
+    drop((reader, consumer));
     log.append(b"this one is committed by the close")?;
     log.close()?;
     drop(log);
@@ -39,6 +48,9 @@ fn main() -> std::io::Result<()> {
     let log = FasterLog::open(config(), open()?)?;
     println!("  opened again: {} entries, commit {}", log.commit_info().entries, log.commit_info().number);
     assert_eq!(log.read_entry(last)?.as_deref(), Some(&b"this one survives power loss"[..]));
+    let (second, _) =
+        log.named_iterator("consumer")?.try_next()?.ok_or_else(|| std::io::Error::other("more"))?;
+    assert_eq!(Some(second), log.address_of(1)?);
     let middle = log.address_of(EACH)?.ok_or_else(|| std::io::Error::other("entry 1000 is there"))?;
     log.truncate_before(middle)?;
     log.truncate_suffix(last)?;

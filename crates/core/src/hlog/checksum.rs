@@ -17,6 +17,10 @@ pub struct Incarnation {
     pub start_offset: u64,
 }
 
+/// Rows of the table of time lines at most: with them and the checksums of the largest page a metadata slot is not full. Then
+/// the device is cut behind the tail instead of starting another one (`docs/format/metadata.md`).
+pub const INCARNATIONS_MAX: usize = 1500;
+
 /// Whose blocks these are: the store's identity and its time lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockIdentity {
@@ -48,6 +52,18 @@ impl BlockIdentity {
         let number = self.incarnations.last().map_or(0, |last| last.number) + 1;
         self.incarnations.retain(|incarnation| incarnation.start_offset < start_offset);
         self.incarnations.push(Incarnation { number, start_offset });
+    }
+
+    /// Whether no further time line may be started.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.incarnations.len() >= INCARNATIONS_MAX
+    }
+
+    /// Forgets time lines that end at or below `offset`: no block of theirs is left.
+    pub fn forget_before(&mut self, offset: u64) {
+        let behind = self.incarnations.partition_point(|incarnation| incarnation.start_offset <= offset);
+        self.incarnations.drain(..behind.saturating_sub(1));
     }
 
     /// The number in force at a byte offset.
@@ -158,6 +174,22 @@ mod tests {
         );
         assert_eq!(identity.incarnation_at(4095), 1);
         assert_eq!(identity.incarnation_at(4096), 3);
+    }
+
+    #[test]
+    fn what_ended_is_forgotten_and_the_rest_keeps_its_numbers() {
+        let mut identity = identity();
+        for start in [4096, 8192, 16_384] {
+            identity.start_incarnation(start);
+        }
+        let before = identity.clone();
+        for (offset, rows) in [(0, 4), (4095, 4), (4096, 3), (10_000, 2), (16_384, 1), (1 << 40, 1)] {
+            identity.forget_before(offset);
+            assert_eq!(identity.incarnations().len(), rows, "before {offset}");
+            for block in [offset, 12_288, 16_384].into_iter().filter(|&block| block >= offset) {
+                assert_eq!(identity.incarnation_at(block), before.incarnation_at(block), "at {block}");
+            }
+        }
     }
 
     #[test]

@@ -199,14 +199,18 @@ impl HybridLog {
     /// Before the first block is written since the open: the log does not end cleanly any more, and if it was cut, a new
     /// time line starts. Maintenance thread only.
     pub(crate) fn begin_writing(&self) -> Result<Arc<BlockIdentity>, Error> {
-        let (clean, tail) = {
+        let (clean, begin, tail) = {
             let durable = self.durable.lock();
             (durable.metadata.clean, durable.metadata.consistent_tail)
         };
         let mut identity = self.identity.lock();
         let mut next = BlockIdentity::clone(&identity);
         if !clean && !canary::armed("keep_incarnation") {
-            next.start_incarnation(tail.byte_offset());
+            if next.is_full() {
+                self.cut_behind(tail)?;
+            } else {
+                next.start_incarnation(tail.byte_offset());
+            }
         }
         self.publish(|metadata| {
             metadata.clean = false;
@@ -220,6 +224,7 @@ impl HybridLog {
 
 fn sync_through(queue: &mut dyn IoQueue) -> Result<(), DeviceError> {
     queue.submit(IoRequest { tag: 0, offset: 0, operation: IoOperation::Sync })?;
+        next.forget_before(self.layout().start_of(self.layout().page_of(begin)).byte_offset());
     let mut completions: Vec<Completion> = Vec::with_capacity(1);
     while completions.is_empty() {
         queue.reap(Wait::ForOne, &mut completions)?;
@@ -231,3 +236,17 @@ fn sync_through(queue: &mut dyn IoQueue) -> Result<(), DeviceError> {
 pub(crate) fn unexpected(what: &str) -> Error {
     Error::new(ErrorKind::Corruption, what.to_owned())
 }
+impl HybridLog {
+    /// Leaves nothing behind `tail` on the device, durably: then no block of an abandoned time line can be taken for one of
+    /// the newest, and that one goes on.
+    fn cut_behind(&self, tail: Address) -> Result<(), Error> {
+        let cut = self.device.truncate_after(tail.byte_offset());
+        cut.map_err(|error| {
+            Error::from(error).with_context(
+                "the log was left without being closed so often that what lies behind its end must be cut off, and that                  failed; what was flushed is untouched",
+            )
+        })?;
+        self.sync_blocks()
+    }
+}
+

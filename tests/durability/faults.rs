@@ -344,3 +344,53 @@ fn disk_full() {
         full_and_then_not::<Fixed>(0, Fixed::PER_PAGE * 2, "at a flush");
     });
 }
+
+/// A close that finds no space leaves the store open: with space again it is written to, flushed and closed.
+#[test]
+fn close_can_be_repeated_when_space_returns() {
+    for flush_before_close in [false, true] {
+        let device = FaultDevice::new(10);
+        let store = open::<Word, _>(device.clone()).unwrap();
+        let mut session = store.start_session().unwrap();
+        let mut model = Model::new();
+        let keys = Word::PER_PAGE * 2;
+        for key in 0..keys {
+            session.upsert(key, Word::value(key)).unwrap();
+            model.insert(key, key);
+        }
+        device.change_plan(|plan| plan.space_budget_bytes(20_000));
+        for _ in 0..3 {
+            assert_eq!(store.close().unwrap_err().kind(), ErrorKind::OutOfSpace);
+        }
+        assert_eq!(session.read(&1).unwrap(), Some(Word::value(1)), "it is open");
+        assert_durable_of::<Word>(&device, &Model::new(), keys, "while it is full");
+        device.change_plan(FaultPlan::space_unlimited);
+        eventually("an upsert with space again", || session.upsert(0, Word::value(7)));
+        model.insert(0, 7);
+        if flush_before_close {
+            store.flush().unwrap();
+            assert_durable_of::<Word>(&device, &model, keys, "flushed after a failed close");
+        }
+        eventually("closing with space again", || store.close());
+        assert_eq!(session.upsert(0, 1).unwrap_err().kind(), ErrorKind::Closed);
+        assert_durable_of::<Word>(&device, &model, keys, "closed at last");
+    }
+}
+
+/// A store that is dropped although it can't be closed ends its threads and lets go of its device.
+#[test]
+fn a_store_that_cannot_be_closed_can_be_dropped() {
+    within(60, "dropping a full store", || {
+        let device = FaultDevice::new(11);
+        let disk = device.disk();
+        let store = open::<Word, _>(device).unwrap();
+        let mut session = store.start_session().unwrap();
+        (0..Word::PER_PAGE * 2).for_each(|key| session.upsert(key, key).unwrap());
+        disk.set_plan(FaultPlan::new().space_budget_bytes(20_000));
+        assert_eq!(store.close().unwrap_err().kind(), ErrorKind::OutOfSpace);
+        drop((session, store));
+        disk.set_plan(FaultPlan::new());
+        let store = open::<Word, _>(disk.open().unwrap()).unwrap();
+        assert_holds::<Word, _>(&store, &Model::new(), 100, "the last consistent point");
+    });
+}

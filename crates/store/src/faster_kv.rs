@@ -355,7 +355,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     /// As [`flush`](Self::flush).
     ///
     /// # Errors
-    /// As [`flush`](Self::flush); the store is closed in any case.
+    /// As [`flush`](Self::flush). When the device is full, or fails in any way but a sync, the store is as open as before:
+    /// make space and call `flush` or `close` again. After a failed sync it is closed. Operations that come while a close is
+    /// under way are refused as `Closed` in either case. A store that is dropped after a failed close keeps its last
+    /// consistent point.
     ///
     /// # Examples
     /// ```
@@ -377,8 +380,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     /// ```
     pub fn close(&self) -> Result<(), Error> {
         let closed = self.core.log.close();
-        let reactor = self.reactor.lock().take();
-        drop(reactor);
+        if self.core.log.state() == LogState::Closed {
+            let reactor = self.reactor.lock().take();
+            drop(reactor);
+        }
         closed
     }
 
@@ -468,6 +473,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
 
     /// The same as [`stats`](Self::stats), under the name of the earlier ports.
     ///
+            self.core.log.abandon();
+            let reactor = self.reactor.lock().take();
+            drop(reactor);
     /// # Examples
     /// ```
     /// # use std::sync::Arc;

@@ -43,7 +43,9 @@ impl HybridLog {
     /// maintenance thread. Closing twice is fine.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush). The log is closed in any case.
+    /// As [`flush`](Self::flush). After a failed sync the log is closed all the same; after any other error (a full device) it
+    /// is open as before, and may be flushed or closed again. Operations that come while a close is under way are refused
+    /// in either case.
     pub fn close(&self) -> Result<(), Error> {
         let _flushing = self.flushing.lock();
         match self.state() {
@@ -59,8 +61,21 @@ impl HybridLog {
         self.set_state(LogState::Closed);
         self.drain_guards();
         let flushed = self.flush_exclusive(true);
-        self.stop_maintenance();
+        if flushed.is_err() && !self.has_failed_sync() {
+            self.set_state(LogState::Open);
+        } else {
+            self.stop_maintenance();
+        }
         flushed.map(|_| ())
+    }
+
+    /// Closes without a flush: what was acknowledged since the last consistent point is not part of the log. For owners that
+    /// go away although [`close`](Self::close) failed.
+    pub fn abandon(&self) {
+        let _flushing = self.flushing.lock();
+        self.set_state(LogState::Closed);
+        self.drain_guards();
+        self.stop_maintenance();
     }
 
     fn flush_exclusive(&self, closing: bool) -> Result<Address, Error> {
@@ -201,10 +216,11 @@ impl HybridLog {
     pub(crate) fn begin_writing(&self) -> Result<Arc<BlockIdentity>, Error> {
         let (clean, begin, tail) = {
             let durable = self.durable.lock();
-            (durable.metadata.clean, durable.metadata.consistent_tail)
+            (durable.metadata.clean, durable.metadata.begin, durable.metadata.consistent_tail)
         };
         let mut identity = self.identity.lock();
         let mut next = BlockIdentity::clone(&identity);
+        next.forget_before(self.layout().start_of(self.layout().page_of(begin)).byte_offset());
         if !clean && !canary::armed("keep_incarnation") {
             if next.is_full() {
                 self.cut_behind(tail)?;
@@ -222,20 +238,6 @@ impl HybridLog {
     }
 }
 
-fn sync_through(queue: &mut dyn IoQueue) -> Result<(), DeviceError> {
-    queue.submit(IoRequest { tag: 0, offset: 0, operation: IoOperation::Sync })?;
-        next.forget_before(self.layout().start_of(self.layout().page_of(begin)).byte_offset());
-    let mut completions: Vec<Completion> = Vec::with_capacity(1);
-    while completions.is_empty() {
-        queue.reap(Wait::ForOne, &mut completions)?;
-    }
-    completions.into_iter().try_for_each(|completion| completion.result.map(|_| ()))
-}
-
-/// The error of a log that has no metadata for what was asked.
-pub(crate) fn unexpected(what: &str) -> Error {
-    Error::new(ErrorKind::Corruption, what.to_owned())
-}
 impl HybridLog {
     /// Leaves nothing behind `tail` on the device, durably: then no block of an abandoned time line can be taken for one of
     /// the newest, and that one goes on.
@@ -250,3 +252,16 @@ impl HybridLog {
     }
 }
 
+fn sync_through(queue: &mut dyn IoQueue) -> Result<(), DeviceError> {
+    queue.submit(IoRequest { tag: 0, offset: 0, operation: IoOperation::Sync })?;
+    let mut completions: Vec<Completion> = Vec::with_capacity(1);
+    while completions.is_empty() {
+        queue.reap(Wait::ForOne, &mut completions)?;
+    }
+    completions.into_iter().try_for_each(|completion| completion.result.map(|_| ()))
+}
+
+/// The error of a log that has no metadata for what was asked.
+pub(crate) fn unexpected(what: &str) -> Error {
+    Error::new(ErrorKind::Corruption, what.to_owned())
+}

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use oxifaster_device::metadata::MetadataArea;
-use oxifaster_device::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use oxifaster_device::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use oxifaster_device::sync::thread::JoinHandle;
 use oxifaster_device::sync::{Condvar, Mutex, clock};
 use oxifaster_device::{StorageDevice, Words};
@@ -111,6 +111,8 @@ pub struct HybridLog {
     pub(crate) plan: FramePlan,
     pub(crate) persistent: bool,
     state: CachePadded<AtomicU32>,
+    /// A sync of the device failed since the open.
+    sync_failed: AtomicBool,
     pub(crate) progress: Mutex<Progress>,
     /// The maintenance thread waits here for work.
     pub(crate) work_arrived: Condvar,
@@ -153,6 +155,7 @@ impl HybridLog {
             device,
             ring,
             state: CachePadded::new(AtomicU32::new(LogState::Open as u32)),
+            sync_failed: AtomicBool::new(false),
             progress: Mutex::new(Progress::default()),
             work_arrived: Condvar::new(),
             progress_made: Condvar::new(),
@@ -207,8 +210,16 @@ impl HybridLog {
         self.state.store(state as u32, Ordering::Release);
     }
 
-    /// Only reads from now on, if the log is open. A closed log stays closed.
+    /// Whether nothing later can be promised, whatever the state.
+    pub(crate) fn has_failed_sync(&self) -> bool {
+        // Acquire pairs with `poison`.
+        self.sync_failed.load(Ordering::Acquire)
+    }
+
+    /// Only reads from now on, if the log is open. A closed log stays closed, for good.
     pub(crate) fn poison(&self) {
+        // Release: before the state, for a close that is under way.
+        self.sync_failed.store(true, Ordering::Release);
         // Release: as in `set_state`.
         let (open, poisoned) = (LogState::Open as u32, LogState::Poisoned as u32);
         if self.state.compare_exchange(open, poisoned, Ordering::Release, Ordering::Relaxed).is_ok() {

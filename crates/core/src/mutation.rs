@@ -21,14 +21,16 @@ pub(crate) enum Mutation {
     EpochWaitsForNobody,
     /// Index: no fence between the tentative compare-exchange and the re-scan.
     IndexInsertWithoutFence,
-    /// Index: no fence between the sight of a catch-all and the scan.
-    IndexCatchAllWithoutFence,
+    /// Index: no fence between the sight of a closed chain and the scan.
+    IndexClosedWithoutFence,
     /// Index: a tentative entry becomes final without a re-scan.
     IndexInsertWithoutRescan,
-    /// Index: a catch-all is used without looking again for an exact entry.
-    IndexCatchAllWithoutRescan,
-    /// Index: an insert ignores that its chain turned to a catch-all.
-    IndexInsertIgnoresCatchAll,
+    /// Index: an entry is shared without looking again for one of the tag.
+    IndexClosedWithoutRescan,
+    /// Index: an empty place of a closed chain is claimed by a plain store.
+    IndexClaimByStore,
+    /// Index: an insert ignores that its chain was closed.
+    IndexInsertIgnoresClosed,
     /// Index: whoever loses the race for an overflow link links its bucket by a plain store.
     IndexLinkOverwrites,
     /// Index: a tentative entry becomes final by a plain store.

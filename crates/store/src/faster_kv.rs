@@ -5,24 +5,21 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use oxifaster_core::Address;
-use oxifaster_core::codec::{KeyCodec, PersistKey, PersistValue, ValueCodec};
-use oxifaster_core::epoch::LightEpoch;
-use oxifaster_core::error::{Error, ErrorKind};
-use oxifaster_core::hash::HashKind;
-use oxifaster_core::hlog::{HybridLog, LogState, OpenedLog, OwnerFacts};
-use oxifaster_core::index::HashIndex;
+use oxifaster_core::codec::{PersistKey, PersistValue};
+use oxifaster_core::error::Error;
+use oxifaster_core::hlog::LogState;
 use oxifaster_core::sync::{Mutex, clock};
 use oxifaster_device::StorageDevice;
 
 use crate::asynchronous::AsyncSession;
-use crate::configuration::FasterKvConfig;
+use crate::configuration::{FasterKvConfig, MemoryPlan};
 use crate::log_view::LogView;
+use crate::opening::Opening;
 use crate::operations::Core;
 use crate::pending::reactor::Reactor;
-use crate::reclaim::Reclaim;
-use crate::recovery::{RecoveryProgress, RecoveryReport, rebuild};
+use crate::recovery::{RecoveryProgress, RecoveryReport};
 use crate::session::Session;
-use crate::statistics::{Registry, Statistics};
+use crate::statistics::Statistics;
 
 /// A concurrent key-value store over a hybrid log on device `D`.
 ///
@@ -52,6 +49,7 @@ pub struct FasterKv<K: PersistKey, V: PersistValue, D: StorageDevice> {
     pub(crate) reactor: Mutex<Option<Arc<Reactor>>>,
     device: Arc<D>,
     config: FasterKvConfig,
+    plan: MemoryPlan,
     report: RecoveryReport,
 }
 
@@ -136,6 +134,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     /// # Errors
     /// `InvalidConfiguration`; `IncompatibleFormat` when the device holds something else, or a store of other types or of
     /// another hash; `Corruption` when the log is damaged; the device's errors. Nothing is changed then.
+    /// `InvalidConfiguration`, with sizes that work, also when the index for the store's keys has no room in the memory
+    /// configured.
     ///
     /// # Examples
     /// ```
@@ -204,64 +204,11 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         let started = clock::now();
         let device = Arc::new(device);
         let shared: Arc<dyn StorageDevice> = device.clone();
-        let mut owner = None;
-        let opened = HybridLog::open(&config.log_config(), shared, LightEpoch::new(), |recorded| {
-            let facts = decide_facts::<K, V>(&config, recorded)?;
-            owner = Some(facts);
-            Ok(facts)
-        })?;
-        let owner = owner.ok_or_else(|| Error::new(ErrorKind::Corruption, "the log has no owner facts"))?;
-        let hash = HashKind::from_number(owner.hash_kind).ok_or_else(|| unknown_hash(owner.hash_kind))?;
-        let table_size = config.table_size.max(1 << owner.table_bits);
-        let metadata = opened.log.metadata();
-        let report = RecoveryReport {
-            created: !opened.existed,
-            begin: metadata.begin,
-            consistent_tail: metadata.consistent_tail,
-            was_closed: metadata.clean,
-            damaged_metadata_slot: opened.damaged_slot,
-            table_raised_to: (table_size > config.table_size).then_some(table_size),
-            ..RecoveryReport::default()
-        };
-        let index = HashIndex::new(usize_of(table_size), usize_of(config.overflow_budget()))?;
-        let registry = Registry::default();
-        let core = Core {
-            log: Arc::clone(&opened.log),
-            index,
-            hash,
-            registry,
-            reclaim: Reclaim::default(),
-            types: PhantomData,
-        };
-        let report = Self::recover_into(&core, &config, report, &opened, progress)?;
-        // Before any thread runs: an open that fails must leave none behind, and no lock on the device.
-        let facts = OwnerFacts { table_bits: bits_of(table_size), ..owner };
-        if facts != metadata.owner {
-            opened.log.set_owner_facts(facts)?;
-        }
-        opened.start()?;
+        let opening = Opening::new(&config, shared)?;
+        let (core, plan, report) = opening.finish(progress)?;
         let report = RecoveryReport { duration: started.elapsed(), ..report };
         tracing::info!(?report, "store opened");
-        Ok(Self { core: Arc::new(core), reactor: Mutex::new(None), device, config, report })
-    }
-
-    fn recover_into(
-        core: &Core<K, V>,
-        config: &FasterKvConfig,
-        report: RecoveryReport,
-        opened: &OpenedLog,
-        progress: &(dyn Fn(RecoveryProgress) + Sync),
-    ) -> Result<RecoveryReport, Error> {
-        if !opened.existed {
-            return Ok(report);
-        }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = config.recovery_threads.unwrap_or_else(|| cores.min(8));
-        let mut report = rebuild(core, threads, report, progress)?;
-        if !report.was_closed {
-            report.pages_behind = opened.log.count_pages_behind();
-        }
-        Ok(report)
+        Ok(Self { core: Arc::new(core), reactor: Mutex::new(None), device, config, plan, report })
     }
 
     /// Starts a session: a handle for operations, to be used by one thread at a time.
@@ -420,6 +367,23 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         &self.config
     }
 
+    /// The memory that the store plans with: that of its configuration, unless opening had to divide it otherwise (see
+    /// [`RecoveryReport`]).
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxifaster_device::NullDisk;
+    /// # use oxifaster_store::{FasterKv, FasterKvConfig};
+    /// # let store = Arc::new(FasterKv::<u64, u64, _>::open(FasterKvConfig::default(), NullDisk::new())?);
+    /// assert_eq!(store.memory_plan(), store.config().memory_plan());
+    /// # Ok::<(), oxifaster_core::error::Error>(())
+    /// ```
+    #[must_use]
+    pub fn memory_plan(&self) -> MemoryPlan {
+        self.plan
+    }
+
     /// The device.
     ///
     /// # Examples
@@ -473,9 +437,6 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
 
     /// The same as [`stats`](Self::stats), under the name of the earlier ports.
     ///
-            self.core.log.abandon();
-            let reactor = self.reactor.lock().take();
-            drop(reactor);
     /// # Examples
     /// ```
     /// # use std::sync::Arc;
@@ -513,6 +474,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Drop for FasterKv<K, V, D
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "closing the store on drop failed: call close() to handle this");
+            self.core.log.abandon();
+            let reactor = self.reactor.lock().take();
+            drop(reactor);
         }
     }
 }
@@ -524,56 +488,4 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for FasterKv<K
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-fn usize_of(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn bits_of(table_size: u64) -> u8 {
-    u8::try_from(table_size.trailing_zeros()).unwrap_or(u8::MAX)
-}
-
-/// The facts of a new store, or those recorded, if this configuration and these types agree with them.
-fn decide_facts<K: PersistKey, V: PersistValue>(
-    config: &FasterKvConfig,
-    recorded: Option<OwnerFacts>,
-) -> Result<OwnerFacts, Error> {
-    let (key_codec, value_codec) = (K::Codec::NUMBER, V::Codec::NUMBER);
-    let Some(recorded) = recorded else {
-        let hash_kind = config.hash_kind.unwrap_or_default().number();
-        return Ok(OwnerFacts { hash_kind, table_bits: bits_of(config.table_size), key_codec, value_codec });
-    };
-    let refuse = |what: &str, recorded: u32, asked: u32| {
-        Err(Error::new(
-            ErrorKind::IncompatibleFormat,
-            format!(
-                "the store was created with {what} codec {recorded:#x} and is opened with {asked:#x}: open it with the \
-                 types it was created with"
-            ),
-        ))
-    };
-    if recorded.key_codec != key_codec {
-        return refuse("key", recorded.key_codec, key_codec);
-    }
-    if recorded.value_codec != value_codec {
-        return refuse("value", recorded.value_codec, value_codec);
-    }
-    match (HashKind::from_number(recorded.hash_kind), config.hash_kind) {
-        (None, _) => Err(unknown_hash(recorded.hash_kind)),
-        (Some(kind), Some(asked)) if kind != asked => Err(Error::new(
-            ErrorKind::IncompatibleFormat,
-            format!(
-                "the store was created with hash {kind:?} and is opened with {asked:?}: leave hash_kind unset"
-            ),
-        )),
-        _ => Ok(recorded),
-    }
-}
-
-fn unknown_hash(number: u8) -> Error {
-    Error::new(
-        ErrorKind::IncompatibleFormat,
-        format!("the store uses hash number {number}, which is not known here"),
-    )
 }

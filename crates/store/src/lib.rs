@@ -21,6 +21,7 @@ mod asynchronous;
 mod configuration;
 mod faster_kv;
 mod log_view;
+mod opening;
 mod operations;
 mod pending;
 mod reclaim;

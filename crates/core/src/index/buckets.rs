@@ -14,6 +14,7 @@ use oxifaster_device::sync::Mutex;
 use oxifaster_device::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use oxifaster_device::{DeviceError, Words};
 
+use super::chain::Refusal;
 use super::{BUCKET_BYTES, BUCKET_ENTRIES};
 
 /// Words of a bucket.
@@ -124,16 +125,19 @@ impl OverflowBuckets {
             .ok()
     }
 
-    /// Hands out an empty bucket in memory beyond the budget.
-    pub(super) fn take_beyond(&self) -> Result<u64, DeviceError> {
+    /// Hands out an empty bucket in memory beyond the budget, as one of at most `most`.
+    pub(super) fn take_beyond(&self, most: u64) -> Result<u64, Refusal> {
         let mut taken = self.beyond_taken.lock();
+        if *taken >= most {
+            return Err(Refusal::NoRoom);
+        }
         let (chunk, index) = place_beyond(*taken);
         if index == 0
             && let Some(cell) = self.beyond.get(chunk)
             && cell.get().is_none()
         {
             let buckets = usize::try_from(FIRST_CHUNK_BUCKETS << chunk).unwrap_or(usize::MAX);
-            let fresh = cell.set(BucketArray::new(buckets)?).is_ok();
+            let fresh = cell.set(BucketArray::new(buckets).map_err(Refusal::Memory)?).is_ok();
             debug_assert!(fresh, "chunks are added under the lock");
         }
         *taken += 1;

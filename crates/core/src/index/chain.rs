@@ -1,4 +1,4 @@
-//! One bucket and its overflow buckets: scanning, two-phase insert, catch-all.
+//! One bucket and its overflow buckets: scanning, two-phase insert, sharing of entries when there is no room.
 //!
 //! Callers: `table` (one chain per hash), `growth`. The protocol and why it holds are in the header of `index`.
 
@@ -8,8 +8,8 @@ use oxifaster_device::sync::thread::{spin_hint, yield_now};
 
 use super::buckets::{Bucket, OverflowBuckets};
 use super::entry::{
-    CATCH_ALL, NO_RECORD, Overflow, is_final_of, is_frozen_entry, is_frozen_overflow, link_to, overflow_in,
-    tentative,
+    ADDRESS_MASK, CLOSED, NO_RECORD, Overflow, TENTATIVE, home_of, is_final_of, is_frozen_entry,
+    is_frozen_overflow, link_to, overflow_in, tentative,
 };
 use super::slot::IndexSlot;
 use crate::mutation::{Mutation, planted};
@@ -19,6 +19,8 @@ use crate::mutation::{Mutation, planted};
 pub(super) enum Refusal {
     /// The chain is being moved to a larger table.
     Frozen,
+    /// The budget, and what may be taken beyond it, is spent; or the chain is closed.
+    NoRoom,
     /// Memory beyond the budget was refused.
     Memory(DeviceError),
 }
@@ -26,10 +28,10 @@ pub(super) enum Refusal {
 /// What an insert does when the chain is full and the budget is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BudgetSpent {
-    /// The chain gets a catch-all.
-    CatchAll,
-    /// More memory is taken.
-    TakeMore,
+    /// The chain is closed: tags share entries.
+    Close,
+    /// Buckets beyond the budget are taken, up to this many in all; the chain is never closed.
+    TakeMore(u64),
 }
 
 /// A chain of buckets.
@@ -51,8 +53,8 @@ struct Scan<'index> {
 }
 
 impl Scan<'_> {
-    fn ends_in_catch_all(&self) -> bool {
-        overflow_in(self.end_word) == Overflow::CatchAll
+    fn is_closed(&self) -> bool {
+        overflow_in(self.end_word) == Overflow::Closed
     }
 
     /// Somebody else's insert of the tag is not decided.
@@ -72,7 +74,7 @@ impl<'index> Chain<'index> {
             let word = overflow.load(Ordering::Acquire);
             next = match overflow_in(word) {
                 Overflow::Link(number) => Some(self.overflow.bucket(number)),
-                Overflow::End | Overflow::CatchAll => None,
+                Overflow::End | Overflow::Closed => None,
             };
             Some((bucket, word))
         })
@@ -121,8 +123,8 @@ impl<'index> Chain<'index> {
     /// The slot of `tag`, if it has one.
     pub(super) fn find(self, tag: u64) -> Option<IndexSlot<'index>> {
         let scan = self.scan(tag, None);
-        if scan.found.is_none() && scan.ends_in_catch_all() {
-            return self.find_in_catch_all(tag).ok();
+        if scan.found.is_none() && scan.is_closed() {
+            return self.find_shared(tag).ok().flatten();
         }
         scan.found
     }
@@ -138,8 +140,19 @@ impl<'index> Chain<'index> {
             if scan.frozen {
                 return Err(Refusal::Frozen);
             }
-            if scan.ends_in_catch_all() {
-                return self.find_in_catch_all(tag);
+            if scan.is_closed() {
+                if spent != BudgetSpent::Close {
+                    return Err(Refusal::NoRoom);
+                }
+                if let Some(slot) = self.find_shared(tag)? {
+                    return Ok(slot);
+                }
+                // Whoever is not the first finds what that one claimed.
+                let home = self.home(tag);
+                if claim(home, tag) {
+                    return Ok(IndexSlot::entry(home, tag | NO_RECORD));
+                }
+                continue;
             }
             if scan.has_tentative() {
                 wait.turn();
@@ -163,15 +176,15 @@ impl<'index> Chain<'index> {
     /// Decides the tentative entry `own`: final, or withdrawn (`None`).
     fn decide(self, tag: u64, own: &'index AtomicU64) -> Result<Option<IndexSlot<'index>>, Refusal> {
         // Store-load order: the tentative entry comes before the re-scan. Pairs with the same fence of another insert
-        // and with the one in `find_in_catch_all`.
+        // and with the one in `find_shared`.
         if !planted(Mutation::IndexInsertWithoutFence) {
             fence(Ordering::SeqCst);
         }
         let mut wait = Wait::default();
         loop {
             let scan = self.scan(tag, Some(own));
-            let catch_all = scan.ends_in_catch_all() && !planted(Mutation::IndexInsertIgnoresCatchAll);
-            let lost = scan.found.is_some() || scan.tentative_before || catch_all || scan.frozen;
+            let closed = scan.is_closed() && !planted(Mutation::IndexInsertIgnoresClosed);
+            let lost = scan.found.is_some() || scan.tentative_before || closed || scan.frozen;
             if planted(Mutation::IndexInsertWithoutRescan) || !(lost || scan.tentative_behind) {
                 return match settle(own, tentative(tag), tag | NO_RECORD) {
                     true => Ok(Some(IndexSlot::entry(own, tag | NO_RECORD))),
@@ -188,40 +201,52 @@ impl<'index> Chain<'index> {
         }
     }
 
-    /// The slot of `tag` in a chain that was seen to have a catch-all.
-    fn find_in_catch_all(self, tag: u64) -> Result<IndexSlot<'index>, Refusal> {
+    /// The word that `tag` shares in a closed chain when it has no entry.
+    fn home(self, tag: u64) -> &'index AtomicU64 {
+        let [entries @ .., _] = self.first;
+        entries.get(home_of(tag)).unwrap_or(&entries[0])
+    }
+
+    /// The slot of `tag` in a chain that was seen to be closed: its own entry, or the one that it shares; `None` when that
+    /// place is empty.
+    fn find_shared(self, tag: u64) -> Result<Option<IndexSlot<'index>>, Refusal> {
         let mut wait = Wait::default();
         loop {
-            // The sight of the catch-all comes before the scan. Pairs with the fence in `decide`.
-            if !planted(Mutation::IndexCatchAllWithoutFence) {
+            // The sight of the closed chain comes before the scan. Pairs with the fence in `decide`.
+            if !planted(Mutation::IndexClosedWithoutFence) {
                 fence(Ordering::SeqCst);
             }
             let scan = self.scan(tag, None);
-            if planted(Mutation::IndexCatchAllWithoutRescan) {
-                return Ok(IndexSlot::catch_all(scan.end, scan.end_word));
-            }
-            if let Some(slot) = scan.found {
-                return Ok(slot);
+            let rescanned = !planted(Mutation::IndexClosedWithoutRescan);
+            let tentative = scan.has_tentative() && rescanned;
+            if let Some(slot) = scan.found.filter(|_| rescanned) {
+                return Ok(Some(slot));
             }
             if scan.frozen {
                 return Err(Refusal::Frozen);
             }
-            if !scan.has_tentative() {
-                return Ok(IndexSlot::catch_all(scan.end, scan.end_word));
+            let home = self.home(tag);
+            // Pairs with the release of every compare-exchange on an entry.
+            let word = home.load(Ordering::Acquire);
+            if is_frozen_entry(word) {
+                return Err(Refusal::Frozen);
+            }
+            if word & TENTATIVE == 0 && !tentative {
+                return Ok((word & ADDRESS_MASK != 0).then(|| IndexSlot::entry(home, word)));
             }
             wait.turn();
         }
     }
 
-    /// Makes room in a full chain that ends in `end`: links an overflow bucket or sets the catch-all. If somebody else was
+    /// Makes room in a full chain that ends in `end`: links an overflow bucket or closes the chain. If somebody else was
     /// faster, that is as good.
     fn extend(self, end: &AtomicU64, spent: BudgetSpent) -> Result<(), Refusal> {
         let number = match (self.overflow.take(), spent) {
             (Some(number), _) => Some(number),
-            (None, BudgetSpent::TakeMore) => Some(self.overflow.take_beyond().map_err(Refusal::Memory)?),
-            (None, BudgetSpent::CatchAll) => None,
+            (None, BudgetSpent::TakeMore(most)) => Some(self.overflow.take_beyond(most)?),
+            (None, BudgetSpent::Close) => None,
         };
-        let word = number.map_or(CATCH_ALL | NO_RECORD, link_to);
+        let word = number.map_or(CLOSED, link_to);
         if planted(Mutation::IndexLinkOverwrites) {
             end.store(word, Ordering::Release);
             return Ok(());
@@ -234,6 +259,16 @@ impl<'index> Chain<'index> {
         }
         Ok(())
     }
+}
+
+/// Makes the empty place of a closed chain an entry of `tag` at once: every tag that may come to it comes to this word.
+fn claim(home: &AtomicU64, tag: u64) -> bool {
+    if planted(Mutation::IndexClaimByStore) {
+        home.store(tag | NO_RECORD, Ordering::Release);
+        return true;
+    }
+    // Acquire: behind the removal that freed the place. Release: as every change of an entry.
+    home.compare_exchange(0, tag | NO_RECORD, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// Turns the caller's own tentative entry into `word`; fails only when it was frozen meanwhile.

@@ -6,7 +6,7 @@
 //! bit   63         62          48..62         0..48
 //!       read cache tentative   tag (14)       address
 //! overflow word:   frozen      48 link        bucket number + 1
-//!                              49 catch-all   address
+//!                              49 closed
 //! ```
 //!
 //! | word | meaning |
@@ -37,8 +37,8 @@ pub(super) const FROZEN_EMPTY: u64 = TENTATIVE;
 
 /// Overflow word: the low bits are the number of an overflow bucket, plus one.
 pub(super) const LINK: u64 = 1 << 48;
-/// Overflow word: the low bits are the address of the chain of all tags without an entry.
-pub(super) const CATCH_ALL: u64 = 1 << 49;
+/// Overflow word: the chain of buckets ends here for ever; tags without an entry share those of the first bucket.
+pub(super) const CLOSED: u64 = 1 << 49;
 
 /// The tag of a hash, in its place in an entry.
 #[inline(always)]
@@ -114,8 +114,8 @@ pub(super) enum Overflow {
     End,
     /// It goes on in this overflow bucket.
     Link(u64),
-    /// It ends here, and all tags without an entry share the chain of records in this word.
-    CatchAll,
+    /// It ends here for ever, and tags without an entry share those of the first bucket.
+    Closed,
 }
 
 /// Reads an overflow word, frozen or not.
@@ -123,11 +123,17 @@ pub(super) enum Overflow {
 pub(super) const fn overflow_in(word: u64) -> Overflow {
     if word & LINK != 0 {
         Overflow::Link((word & ADDRESS_MASK) - 1)
-    } else if word & CATCH_ALL != 0 {
-        Overflow::CatchAll
+    } else if word & CLOSED != 0 {
+        Overflow::Closed
     } else {
         Overflow::End
     }
+}
+
+/// The place in the first bucket of a closed chain whose entry a tag without one shares.
+#[inline]
+pub(super) const fn home_of(tag: u64) -> usize {
+    ((tag >> ADDRESS_BITS) % super::BUCKET_ENTRIES as u64) as usize
 }
 
 /// The overflow word that links bucket `number`.
@@ -162,7 +168,7 @@ mod tests {
         assert_eq!(frozen_entry(7 << 48 | 600), Some(TENTATIVE | 7 << 48 | 600));
         assert_eq!(frozen_entry(FROZEN_EMPTY), None);
         assert_eq!(frozen_entry(TENTATIVE | 7 << 48 | 600), None);
-        for word in [0, link_to(0), link_to(99), CATCH_ALL | NO_RECORD, CATCH_ALL | 600] {
+        for word in [0, link_to(0), link_to(99), CLOSED] {
             let frozen = frozen_overflow(word).unwrap();
             assert_eq!((frozen_overflow(frozen), overflow_in(frozen)), (None, overflow_in(word)));
         }

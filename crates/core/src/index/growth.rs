@@ -12,7 +12,7 @@
 //!
 //! 1. A frozen word never changes again: every compare-exchange expects a word that is not frozen.
 //! 2. What was published before its word was frozen is seen by the split; what is published after can't be: it fails, and the
-//!    operation looks up again. (`model.rs`: freeze against insert, publish, link and catch-all.)
+//!    operation looks up again. (`model.rs`: freeze against insert, publish, link and close.)
 //! 3. Readers may follow final and frozen entries alike at any moment, by [`find`].
 //! 4. Freezing may be done by several threads at once, splitting by one, who claimed the bucket.
 
@@ -22,8 +22,8 @@ use oxifaster_device::sync::atomic::{AtomicU64, Ordering, fence};
 use super::buckets::Bucket;
 use super::chain::{BudgetSpent, Chain, Refusal};
 use super::entry::{
-    ADDRESS_MASK, CATCH_ALL, Overflow, address_field, address_in, frozen_entry, frozen_overflow,
-    is_followed_by_readers, overflow_in, tag_of,
+    ADDRESS_MASK, CLOSED, NO_RECORD, Overflow, TAG_MASK, address_field, address_in, frozen_entry,
+    frozen_overflow, home_of, is_followed_by_readers, overflow_in, tag_of,
 };
 use super::slot::IndexSlot;
 use super::table::{HashIndex, broken};
@@ -57,10 +57,10 @@ impl Sides {
 /// # Errors
 /// [`Frozen`] when the bucket is, and has no entry of the hash that was final when it was seen.
 pub fn find_or_create(index: &HashIndex, hash: KeyHash) -> Result<IndexSlot<'_>, Frozen> {
-    match index.chain(hash).find_or_create(tag_of(hash), BudgetSpent::CatchAll) {
+    match index.chain(hash).find_or_create(tag_of(hash), BudgetSpent::Close) {
         Ok(slot) => Ok(slot),
         Err(Refusal::Frozen) => Err(Frozen),
-        Err(refusal @ Refusal::Memory(_)) => broken(&refusal),
+        Err(refusal) => broken(&refusal),
     }
 }
 
@@ -69,13 +69,18 @@ pub fn find_or_create(index: &HashIndex, hash: KeyHash) -> Result<IndexSlot<'_>,
 pub fn find(index: &HashIndex, hash: KeyHash) -> Option<Address> {
     let chain = index.chain(hash);
     let (found, end_word) = follow(chain, tag_of(hash));
-    if found.is_some() || overflow_in(end_word) != Overflow::CatchAll {
+    if found.is_some() || overflow_in(end_word) != Overflow::Closed {
         return found;
     }
-    // The sight of the catch-all comes before the second look. Pairs with the fence of an insert that decides.
+    // The sight of the closed chain comes before the second look. Pairs with the fence of an insert that decides.
     fence(Ordering::SeqCst);
-    let (found, end_word) = follow(chain, tag_of(hash));
-    found.or_else(|| Some(address_in(end_word)).filter(|address| !address.is_null()))
+    let (found, _) = follow(chain, tag_of(hash));
+    found.or_else(|| {
+        let word = chain.first.get(home_of(tag_of(hash)))?;
+        // As in `follow`.
+        let word = word.load(Ordering::Acquire);
+        (word & ADDRESS_MASK > NO_RECORD).then(|| address_in(word))
+    })
 }
 
 /// The address in the entry of `tag`, final or frozen, and the last overflow word.
@@ -102,7 +107,7 @@ pub fn freeze_bucket(index: &HashIndex, bucket: u64) {
         entries.iter().for_each(freeze_entry);
         next = match overflow_in(freeze_overflow(link)) {
             Overflow::Link(number) => Some(overflow.bucket(number)),
-            Overflow::End | Overflow::CatchAll => None,
+            Overflow::End | Overflow::Closed => None,
         };
     }
 }
@@ -127,11 +132,12 @@ fn freeze_overflow(link: &AtomicU64) -> u64 {
 }
 
 /// Fills the two buckets of `new`, which has twice the buckets of `old`, from the frozen bucket `bucket` of `old`. `route` is
-/// given the tag (none for the catch-all) and the newest address of each chain and says where it starts in each half; an
-/// address that is not known to belong to one half goes to both.
+/// given the tag (none when other tags share the chain of records) and the newest address of each chain and says where it
+/// starts in each half; an address that is not known to belong to one half goes to both.
 ///
 /// The caller has claimed the bucket: nobody else splits it, and nobody looks at the two new buckets before the caller
-/// publishes that they are complete. Entries never become part of a catch-all here: memory beyond the budget is taken.
+/// publishes that they are complete. A chain is never closed here: memory beyond the budget is taken. One that was closed
+/// stays so in both halves, and what its tags share stays at its places.
 ///
 /// # Errors
 /// `Io` without memory. The call may be repeated.
@@ -145,11 +151,12 @@ pub fn split_bucket(
     mut route: impl FnMut(Option<u64>, Address) -> Sides,
 ) -> Result<(), DeviceError> {
     assert!(new.buckets() == 2 * old.buckets(), "a split doubles {} buckets", old.buckets());
-    let (low, high) = (KeyHash(bucket), KeyHash(bucket + old.buckets()));
-    let mut joined = Address::NULL;
-    for (words, overflow_word) in old.chain(low).buckets() {
+    let (low, high) = (new.chain(KeyHash(bucket)), new.chain(KeyHash(bucket + old.buckets())));
+    let from = old.chain(KeyHash(bucket));
+    let closed = from.buckets().any(|(_, overflow_word)| overflow_in(overflow_word) == Overflow::Closed);
+    for (number, (words, _)) in from.buckets().enumerate() {
         let [entries @ .., _] = words;
-        for entry in entries {
+        for (place, entry) in entries.iter().enumerate() {
             // Pairs with the release of the freeze.
             let word = entry.load(Ordering::Acquire);
             let tag = tag_of(KeyHash(word));
@@ -157,47 +164,56 @@ pub fn split_bucket(
                 frozen_entry(word).is_none() || cfg!(loom),
                 "a bucket is frozen before it is split"
             );
-            if is_followed_by_readers(word, tag) {
+            if !is_followed_by_readers(word, tag) {
+                continue;
+            }
+            if closed && number == 0 {
+                let sides = route(None, address_in(word));
+                put_at(low, place, tag, sides.low);
+                put_at(high, place, tag, sides.high);
+            } else {
                 let sides = route(Some(tag >> ADDRESS_BITS), address_in(word));
-                place(new.chain(low), tag, sides.low)?;
-                place(new.chain(high), tag, sides.high)?;
+                put(low, tag, sides.low)?;
+                put(high, tag, sides.high)?;
             }
         }
-        if overflow_in(overflow_word) == Overflow::CatchAll {
-            joined = address_in(overflow_word);
-        }
     }
-    if !joined.is_null() {
-        let sides = route(None, joined);
-        place_catch_all(new.chain(low), sides.low);
-        place_catch_all(new.chain(high), sides.high);
+    if closed {
+        close(low);
+        close(high);
     }
     Ok(())
 }
 
 /// Puts an entry into a chain that nobody else looks at.
-fn place(chain: Chain<'_>, tag: u64, address: Address) -> Result<(), DeviceError> {
+fn put(chain: Chain<'_>, tag: u64, address: Address) -> Result<(), DeviceError> {
     if address.is_null() {
         return Ok(());
     }
-    let mut slot = match chain.find_or_create(tag, BudgetSpent::TakeMore) {
+    let mut slot = match chain.find_or_create(tag, BudgetSpent::TakeMore(u64::MAX)) {
         Ok(slot) => slot,
         Err(Refusal::Memory(error)) => return Err(error),
-        Err(refusal @ Refusal::Frozen) => broken(&refusal),
+        Err(refusal) => broken(&refusal),
     };
     let placed = slot.compare_exchange(address);
     debug_assert!(placed.is_ok(), "the new bucket is private");
     Ok(())
 }
 
-/// Makes the end of a chain that nobody else looks at a catch-all.
-fn place_catch_all(chain: Chain<'_>, address: Address) {
-    if let Some((bucket, _)) = chain.buckets().last()
-        && !address.is_null()
-    {
-        let [.., end] = bucket;
+/// Puts a shared entry at its place of a chain that nobody else looks at.
+fn put_at(chain: Chain<'_>, place: usize, tag: u64, address: Address) {
+    if let Some(entry) = chain.first.get(place) {
         // Release: as every publication of an address.
-        end.store(CATCH_ALL | address_field(address), Ordering::Release);
+        entry.store((tag & TAG_MASK) | address_field(address), Ordering::Release);
+    }
+}
+
+/// Closes a chain that nobody else looks at.
+fn close(chain: Chain<'_>) {
+    if let Some((bucket, _)) = chain.buckets().last() {
+        let [.., end] = bucket;
+        // Release: as every change of an overflow word.
+        end.store(CLOSED, Ordering::Release);
     }
 }
 
@@ -267,21 +283,38 @@ mod tests {
             assert_eq!((found(hash(tag)), found(high(hash(tag)))), expected, "tag {tag}");
         }
         let stats = new.stats();
-        assert_eq!((stats.entries, stats.catch_alls, stats.overflow_beyond_budget), (40, 0, 3));
+        assert_eq!((stats.entries, stats.closed_chains, stats.overflow_beyond_budget), (40, 0, 3));
     }
 
     #[test]
-    fn a_catch_all_stays_one_in_both_halves() {
+    fn a_closed_chain_stays_closed_in_both_halves() {
+        // Tag 8 shares the entry of tag 1, tags 7 and 14 that of tag 0.
         let old = frozen_index(9, 0);
         assert_eq!(find(&old, hash(8)), Some(Address::new(1008)));
-        assert_eq!(find(&old, hash(3000)), Some(Address::new(1008)), "shared by all without an entry");
+        assert_eq!(find(&old, hash(1)), Some(Address::new(1008)));
+        assert_eq!(find(&old, hash(14)), Some(Address::new(1007)));
         let new = HashIndex::new(8, 0).unwrap();
-        split_bucket(&old, BUCKET, &new, |_, address| Sides::shared(address)).unwrap();
-        for half in [hash(8), high(hash(8)), high(hash(7))] {
-            let slot = new.find(half).unwrap();
-            assert!(slot.is_catch_all());
-            assert_eq!(slot.address(), Address::new(1008));
+        for _ in 0..2 {
+            split_bucket(&old, BUCKET, &new, |_, address| Sides::shared(address)).unwrap();
+            for half in [hash(8), high(hash(8)), high(hash(1)), hash(15)] {
+                assert_eq!(new.find(half).unwrap().address(), Address::new(1008));
+            }
+            assert_eq!(new.find(high(hash(6))).unwrap().address(), Address::new(1006));
+            assert_eq!(new.stats().closed_chains, 2);
         }
-        assert_eq!(new.find(high(hash(6))).unwrap().address(), Address::new(1006));
+        let mut slot = new.find_or_create(high(hash(22)));
+        slot.compare_exchange(Address::new(2000)).unwrap();
+        assert_eq!(new.find(high(hash(1))).unwrap().address(), Address::new(2000));
+        assert_eq!(new.find(hash(1)).unwrap().address(), Address::new(1008), "the halves went apart");
+    }
+
+    #[test]
+    fn a_half_without_records_keeps_its_places() {
+        let old = frozen_index(9, 0);
+        let new = HashIndex::new(8, 0).unwrap();
+        let route = |_, address| Sides { low: address, high: Address::NULL };
+        split_bucket(&old, BUCKET, &new, route).unwrap();
+        assert_eq!(new.find(hash(8)).unwrap().address(), Address::new(1008));
+        assert!(new.find(high(hash(8))).unwrap().address().is_null());
     }
 }

@@ -5,30 +5,21 @@
 
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 
-use super::entry::{
-    ADDRESS_MASK, CATCH_ALL, NO_RECORD, READ_CACHE, TAG_MASK, TENTATIVE, address_field, address_in,
-};
+use super::entry::{ADDRESS_MASK, READ_CACHE, TAG_MASK, TENTATIVE, address_field, address_in};
 use crate::address::Address;
 
-/// The word of a tag (its entry, or the catch-all of its chain), as last read.
+/// The word of a tag (its entry, or one of another tag that it shares), as last read.
 #[derive(Clone, Debug)]
 pub struct IndexSlot<'index> {
     word: &'index AtomicU64,
     seen: u64,
-    /// What the word becomes when the entry is removed: 0, or the catch-all without a record.
-    vacant: u64,
 }
 
 impl<'index> IndexSlot<'index> {
     /// The final entry `word`.
     #[inline(always)]
     pub(super) fn entry(word: &'index AtomicU64, seen: u64) -> Self {
-        Self { word, seen, vacant: 0 }
-    }
-
-    /// The catch-all in the overflow word `word`.
-    pub(super) fn catch_all(word: &'index AtomicU64, seen: u64) -> Self {
-        Self { word, seen, vacant: CATCH_ALL | NO_RECORD }
+        Self { word, seen }
     }
 
     /// The newest record of the chain when the slot was found or reloaded; null when there is none yet.
@@ -38,16 +29,10 @@ impl<'index> IndexSlot<'index> {
         address_in(self.seen)
     }
 
-    /// Whether the slot is shared by all tags of its bucket that have no entry of their own.
+    /// The tag that the entry was made for. In a closed chain others may share it.
     #[must_use]
-    pub fn is_catch_all(&self) -> bool {
-        self.vacant != 0
-    }
-
-    /// The tag of the entry; a catch-all has none.
-    #[must_use]
-    pub fn tag(&self) -> Option<u64> {
-        (!self.is_catch_all()).then_some((self.seen & TAG_MASK) >> crate::address::ADDRESS_BITS)
+    pub fn tag(&self) -> u64 {
+        (self.seen & TAG_MASK) >> crate::address::ADDRESS_BITS
     }
 
     /// Publishes `new` if the slot still is what [`address`](Self::address) says, and then holds `new` itself.
@@ -82,12 +67,12 @@ impl<'index> IndexSlot<'index> {
         same
     }
 
-    /// Removes the entry if the slot still is what [`address`](Self::address) says; a catch-all becomes empty. The caller
-    /// knows that nothing of the chain is alive.
+    /// Removes the entry if the slot still is what [`address`](Self::address) says. The caller knows that nothing of the
+    /// chain of records is alive.
     #[must_use]
     pub(super) fn remove(self) -> bool {
         // Release and acquire: an insert that reuses the slot is behind the removal.
-        self.word.compare_exchange(self.seen, self.vacant, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.word.compare_exchange(self.seen, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     fn is_same_entry(&self, current: u64) -> bool {

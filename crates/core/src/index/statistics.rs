@@ -24,8 +24,8 @@ pub struct IndexStatistics {
     pub overflow_budget: u64,
     /// Overflow buckets taken beyond the budget, by recovery only.
     pub overflow_beyond_budget: u64,
-    /// Chains whose remaining tags share one chain of records.
-    pub catch_alls: u64,
+    /// Chains of buckets that were full when the budget was spent: their other tags share the entries that they have.
+    pub closed_chains: u64,
     /// At position `n`: how many chains have `n` overflow buckets.
     pub chain_lengths: Vec<u64>,
 }
@@ -46,7 +46,7 @@ impl IndexStatistics {
                 statistics.entries += entries as u64;
                 match overflow_in(overflow_word) {
                     Overflow::Link(_) => overflow_buckets += 1,
-                    Overflow::CatchAll => statistics.catch_alls += 1,
+                    Overflow::Closed => statistics.closed_chains += 1,
                     Overflow::End => {}
                 }
             }
@@ -68,16 +68,14 @@ fn final_entry(entry: &AtomicU64) -> Option<IndexSlot<'_>> {
     (word & ADDRESS_MASK != 0 && word & TENTATIVE == 0).then(|| IndexSlot::entry(entry, word))
 }
 
-/// The slots of an index: final entries and catch-alls.
+/// The slots of an index: its final entries.
 pub struct Entries<'index>(Box<dyn Iterator<Item = IndexSlot<'index>> + 'index>);
 
 impl<'index> Entries<'index> {
     pub(super) fn of(index: &'index HashIndex) -> Self {
-        Self(Box::new(index.chains().flat_map(Chain::buckets).flat_map(|(bucket, overflow_word)| {
-            let [entries @ .., overflow] = bucket;
-            let catch_all = (overflow_in(overflow_word) == Overflow::CatchAll)
-                .then(|| IndexSlot::catch_all(overflow, overflow_word));
-            entries.iter().filter_map(final_entry).chain(catch_all)
+        Self(Box::new(index.chains().flat_map(Chain::buckets).flat_map(|(bucket, _)| {
+            let [entries @ .., _] = bucket;
+            entries.iter().filter_map(final_entry)
         })))
     }
 }

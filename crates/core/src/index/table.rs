@@ -21,6 +21,15 @@ use crate::address::Address;
 use crate::hash::{BUCKET_BITS, KeyHash};
 use crate::prefetch::prefetch;
 
+/// Why an entry was not raised.
+#[derive(Debug)]
+pub enum RaiseRefused {
+    /// The chain is full and all buckets that may be taken are; or tags share its entries already.
+    NoRoom,
+    /// There is no memory for a bucket that may be taken.
+    Memory(DeviceError),
+}
+
 /// A latch-free hash table of addresses; see the [module](super).
 ///
 /// # Examples
@@ -145,7 +154,7 @@ impl HashIndex {
 
     #[inline(never)]
     fn create_in_chain(&self, hash: KeyHash) -> IndexSlot<'_> {
-        match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::CatchAll) {
+        match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::Close) {
             Ok(slot) => slot,
             Err(refusal) => broken(&refusal),
         }
@@ -159,24 +168,21 @@ impl HashIndex {
     }
 
     /// Recovery: makes sure that the chain of `hash` starts at `address` or higher. Safe in parallel, in any order. Before the
-    /// first [`find_or_create`](Self::find_or_create): chains that exist can't be joined, so this never makes a catch-all
-    /// but takes memory [beyond the budget](Self::overflow_beyond_budget).
+    /// first [`find_or_create`](Self::find_or_create): chains that exist can't be joined, so tags never share entries
+    /// here; up to `beyond` buckets [beyond the budget](Self::overflow_beyond_budget) are taken instead.
     ///
     /// # Errors
-    /// `Io` when there is no memory; `InvalidRequest` when the bucket has a catch-all already.
-    pub fn raise(&self, hash: KeyHash, address: Address) -> Result<(), DeviceError> {
+    /// [`RaiseRefused`]: nothing has changed then.
+    pub fn raise(&self, hash: KeyHash, address: Address, beyond: u64) -> Result<(), RaiseRefused> {
         let mut slot = match self.find_in_first_bucket(hash) {
             Some(slot) => slot,
-            None => match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::TakeMore) {
+            None => match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::TakeMore(beyond)) {
                 Ok(slot) => slot,
-                Err(Refusal::Memory(error)) => return Err(error),
+                Err(Refusal::Memory(error)) => return Err(RaiseRefused::Memory(error)),
+                Err(Refusal::NoRoom) => return Err(RaiseRefused::NoRoom),
                 Err(refusal @ Refusal::Frozen) => broken(&refusal),
             },
         };
-        if slot.is_catch_all() {
-            let message = "raising an entry of a bucket whose chains are joined: recovery comes first";
-            return Err(DeviceError::new(DeviceErrorKind::InvalidRequest, message));
-        }
         while slot.address() < address && slot.compare_exchange(address).is_err() {
             let still_there = slot.reload();
             debug_assert!(still_there, "nobody removes entries during recovery");
@@ -184,7 +190,7 @@ impl HashIndex {
         Ok(())
     }
 
-    /// All slots: entries with or without a record, and catch-alls. May run beside operations.
+    /// All slots: entries with or without a record. May run beside operations.
     #[must_use]
     pub fn entries(&self) -> Entries<'_> {
         Entries::of(self)

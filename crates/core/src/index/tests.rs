@@ -7,7 +7,7 @@ use oxifaster_device::sync::Arc;
 use oxifaster_device::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use oxifaster_device::sync::thread;
 
-use super::{HashIndex, IndexSlot};
+use super::{HashIndex, RaiseRefused};
 use crate::address::Address;
 use crate::hash::KeyHash;
 
@@ -93,68 +93,105 @@ fn chains_grow_into_overflow_buckets_up_to_the_budget() {
     }
     let stats = index.stats();
     assert_eq!((stats.buckets, stats.entries, stats.overflow_buckets), (2, 28, 3));
-    assert_eq!((stats.catch_alls, stats.overflow_budget, stats.overflow_beyond_budget), (0, 3, 0));
+    assert_eq!((stats.closed_chains, stats.overflow_budget, stats.overflow_beyond_budget), (0, 3, 0));
     assert_eq!(stats.chain_lengths, [1, 0, 0, 1]);
     for tag in 0..28 {
         assert_eq!(address_of(&index, hash(1, tag)), Some(512 + tag));
     }
     assert!(index.find(hash(1, 28)).is_none());
-    let tags: BTreeSet<_> = index.entries().filter_map(|slot| slot.tag()).collect();
+    let tags: BTreeSet<_> = index.entries().map(|slot| slot.tag()).collect();
     assert_eq!(tags, (0..28).collect());
     assert_eq!(index.memory_bytes(), (2 + 3) * 64);
 }
 
 #[test]
-fn a_full_chain_without_budget_shares_one_chain_of_records() {
+fn a_full_chain_without_budget_shares_the_entries_it_has() {
     let index = HashIndex::new(2, 1).unwrap();
     for tag in 0..14 {
         publish(&index, hash(0, tag), 512 + tag);
     }
     assert!(index.find(hash(0, 100)).is_none());
+    // 100 = 14 * 7 + 2, like 107 and 2.
     let mut shared = index.find_or_create(hash(0, 100));
-    assert!(shared.is_catch_all() && shared.address().is_null() && shared.tag().is_none());
+    assert_eq!((shared.tag(), shared.address()), (2, address(514)));
     shared.compare_exchange(address(5000)).unwrap();
-    for tag in [100, 101, 0x3fff] {
-        let slot = index.find(hash(0, tag)).unwrap();
-        assert!(slot.is_catch_all());
-        assert_eq!(slot.address(), address(5000));
+    for tag in [2, 100, 107] {
+        assert_eq!(address_of(&index, hash(0, tag)), Some(5000), "tag {tag}");
     }
-    publish(&index, hash(0, 101), 6000);
+    publish(&index, hash(0, 2), 6000);
     assert_eq!(shared.compare_exchange(address(7000)), Err(address(6000)));
-    assert_eq!(address_of(&index, hash(0, 3)), Some(515), "entries that exist stay");
+    for tag in [0, 1, 3, 4, 5, 6, 9] {
+        assert_eq!(address_of(&index, hash(0, tag)), Some(512 + tag), "entries that exist stay");
+    }
+    assert_eq!(address_of(&index, hash(0, 101)), Some(515), "another home");
 
-    assert!(index.remove(index.find(hash(0, 3)).unwrap()));
-    assert_eq!(address_of(&index, hash(0, 3)), Some(6000), "a free slot is not used again");
-    assert!(index.find_or_create(hash(0, 3)).is_catch_all());
-
-    assert!(index.remove(index.find(hash(0, 100)).unwrap()));
-    assert!(index.find(hash(0, 100)).is_some_and(|slot| slot.is_catch_all() && slot.address().is_null()));
+    // An entry goes: its tag has another home from now on, and the place belongs to whoever comes next.
+    assert!(index.remove(index.find(hash(0, 9)).unwrap()));
+    assert_eq!(address_of(&index, hash(0, 9)), Some(6000), "a free place elsewhere is not used again");
+    assert!(index.remove(index.find(hash(0, 107)).unwrap()));
+    assert!(index.find(hash(0, 2)).is_none() && index.find(hash(0, 9)).is_none());
+    publish(&index, hash(0, 107), 7000);
+    assert_eq!(index.find(hash(0, 2)).unwrap().tag(), 107);
     let stats = index.stats();
-    assert_eq!((stats.entries, stats.catch_alls, stats.overflow_buckets), (13, 1, 1));
-    assert_eq!(index.entries().filter(IndexSlot::is_catch_all).count(), 1);
+    assert_eq!((stats.entries, stats.closed_chains, stats.overflow_buckets), (13, 1, 1));
     publish(&index, hash(1, 100), 8000);
-    assert!(!index.find(hash(1, 100)).unwrap().is_catch_all(), "other buckets are not concerned");
+    assert_eq!(index.find(hash(1, 100)).unwrap().tag(), 100, "other buckets are not concerned");
+}
+
+/// Many tags in one full bucket spread evenly: no chain of records gets more than its share.
+#[test]
+fn a_closed_chain_shares_evenly() {
+    let index = HashIndex::new(1, 0).unwrap();
+    let mut records = BTreeMap::new();
+    for tag in 0..700 {
+        let slot = index.find_or_create(hash(0, tag));
+        *records.entry(slot.tag()).or_insert(0) += 1;
+    }
+    assert_eq!(records.into_values().collect::<Vec<_>>(), [100; 7]);
 }
 
 #[test]
 fn raising_keeps_the_maximum_and_never_joins_chains() {
     let index = HashIndex::new(1, 1).unwrap();
+    let used = 5000_u64.div_ceil(7) - 1;
+    let beyond = used - 1;
     for tag in 0..5000 {
-        index.raise(hash(0, tag), address(600)).unwrap();
-        index.raise(hash(0, tag), address(700 + tag)).unwrap();
-        index.raise(hash(0, tag), address(650)).unwrap();
+        for words in [600, 700 + tag, 650] {
+            index.raise(hash(0, tag), address(words), beyond).unwrap();
+        }
     }
     for tag in 0..5000 {
         assert_eq!(address_of(&index, hash(0, tag)), Some(700 + tag));
     }
-    let used = 5000_u64.div_ceil(7) - 1;
     let stats = index.stats();
-    assert_eq!((stats.entries, stats.catch_alls, stats.overflow_buckets), (5000, 0, used));
-    assert_eq!(index.overflow_beyond_budget(), used - 1);
+    assert_eq!((stats.entries, stats.closed_chains, stats.overflow_buckets), (5000, 0, used));
+    assert_eq!(index.overflow_beyond_budget(), beyond);
 
-    while !index.find_or_create(hash(0, index.stats().entries)).is_catch_all() {}
-    let error = index.raise(hash(0, 0x3fff), address(800)).unwrap_err();
-    assert_eq!(error.kind(), DeviceErrorKind::InvalidRequest);
+    while index.find_or_create(hash(0, index.stats().entries)).address().is_null() {}
+    assert_eq!(index.stats().closed_chains, 1);
+    let refused = index.raise(hash(0, 0x3fff), address(800), u64::MAX).unwrap_err();
+    assert!(matches!(refused, RaiseRefused::NoRoom), "tags share entries: {refused:?}");
+}
+
+/// What may be taken beyond the budget is a limit, and a refusal changes nothing.
+#[test]
+fn raising_stops_at_its_limit() {
+    let index = HashIndex::new(2, 1).unwrap();
+    let mut raised = Vec::new();
+    for tag in 0..100 {
+        match index.raise(hash(tag % 2, tag), address(600 + tag), 3) {
+            Ok(()) => raised.push(tag),
+            Err(refused) => assert!(matches!(refused, RaiseRefused::NoRoom), "{refused:?}"),
+        }
+    }
+    // Two buckets, one within the budget, three beyond it.
+    assert_eq!(raised.len(), 6 * 7);
+    for tag in 0..100 {
+        let expected = raised.contains(&tag).then_some(600 + tag);
+        assert_eq!(address_of(&index, hash(tag % 2, tag)), expected, "tag {tag}");
+    }
+    index.raise(hash(0, 0), address(900), 0).unwrap();
+    assert_eq!((index.overflow_buckets_used(), index.overflow_beyond_budget()), (4, 3));
 }
 
 #[test]
@@ -163,7 +200,7 @@ fn raising_in_parallel_keeps_the_maximum() {
     on_threads(4, &index, |index, thread| {
         for step in 0..2000 {
             let words = 512 + (step * 7919 + thread * 31) % 5000;
-            index.raise(hash(step % 2, step % 300), address(words)).unwrap();
+            index.raise(hash(step % 2, step % 300), address(words), u64::MAX).unwrap();
         }
     });
     let mut expected = BTreeMap::new();
@@ -285,9 +322,9 @@ fn duplicate_tag() {
     assert_eq!(index.stats().entries, 1);
 }
 
-/// The same while the chain turns to a catch-all: what was counted is either in the tag's entry or in the shared word.
+/// The same while the chain is closed: what was counted is either in the tag's entry or in the one that it shares.
 #[test]
-fn duplicate_tag_at_the_catch_all() {
+fn duplicate_tag_in_a_closed_chain() {
     const ROUNDS: usize = 4000;
     let indexes = race(
         ROUNDS,
@@ -301,11 +338,10 @@ fn duplicate_tag_at_the_catch_all() {
     for index in indexes {
         let homes: Vec<u64> = index
             .entries()
-            .filter(|slot| slot.is_catch_all() || slot.tag() == Some(1))
-            .map(|slot| slot.address().words())
-            .filter(|&words| words > 0)
+            .map(|slot| slot.address().words() - if slot.tag() == 1 { 511 } else { 600 })
+            .filter(|&counted| counted > 0)
             .collect();
-        assert_eq!(homes, [511 + 2], "tag 1 lives in one place");
+        assert_eq!(homes, [2], "tag 1 lives in one place");
     }
 }
 

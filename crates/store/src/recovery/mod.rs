@@ -4,18 +4,23 @@
 //! entry to its address. Because a record's previous address was written with it, and is lower than its own, the entry
 //! only has to end at the highest address of its chain: the order in which threads get there does not matter.
 //!
+//! The index stays within what was planned, or a little more; how is in `index_room`.
+//!
 //! Pages that fit into memory are read into their frames and stay there. Damage ends recovery with an error that names
 //! file and address: a store is never opened with a part of its data.
 
+mod index_room;
+mod key_sketch;
 mod rebuild;
 mod report;
 mod scan_page;
 
-pub(crate) use rebuild::rebuild;
+pub(crate) use index_room::IndexRoom;
+pub(crate) use rebuild::{Rebuilt, rebuild};
 pub use report::RecoveryReport;
 pub use scan_page::scan_page;
 
-/// How far recovery is, for whoever shows it.
+/// How far recovery is, for whoever shows it. It starts over when the log has to be read again with a larger index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryProgress {
     /// Pages read and verified.

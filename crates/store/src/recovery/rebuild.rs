@@ -3,12 +3,15 @@
 use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hash::KeyHash;
 use oxifaster_core::hlog::LogState;
+use oxifaster_core::index::RaiseRefused;
 use oxifaster_core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use oxifaster_core::sync::{Mutex, thread};
 use oxifaster_device::IoQueue;
 use oxifaster_device::local::with_local_queue;
 
+use super::key_sketch::KeySketch;
 use super::{RecoveryProgress, RecoveryReport, scan_page};
 use crate::operations::Core;
 
@@ -22,21 +25,37 @@ struct Pass<'a, K, V> {
     next: AtomicU64,
     done: AtomicU64,
     stop: AtomicBool,
+    /// Overflow buckets that may be taken beyond the budget.
+    beyond_buckets: u64,
+    /// The index took no more entries: from now on keys are counted, nothing else.
+    index_full: AtomicBool,
+    keys: Mutex<KeySketch>,
     report: Mutex<RecoveryReport>,
     failure: Mutex<Option<Error>>,
     progress: &'a (dyn Fn(RecoveryProgress) + Sync),
 }
 
-/// Reads the log of `core` from `begin` to the consistent tail into index and frames.
+/// How a pass ended.
+#[derive(Debug)]
+pub(crate) enum Rebuilt {
+    /// Index and frames hold the log.
+    Complete(RecoveryReport),
+    /// The index is too small: about this many keys were met. Nothing of it is of use.
+    IndexFull { keys: u64 },
+}
+
+/// Reads the log of `core` from `begin` to the consistent tail into index and frames, with at most `beyond_buckets` overflow
+/// buckets beyond the budget.
 ///
 /// # Errors
 /// `Corruption` with the address; the device's errors.
 pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
     core: &Core<K, V>,
     threads: usize,
+    beyond_buckets: u64,
     report: RecoveryReport,
     progress: &(dyn Fn(RecoveryProgress) + Sync),
-) -> Result<RecoveryReport, Error> {
+) -> Result<Rebuilt, Error> {
     let layout = core.log.layout();
     let (begin, tail) = (report.begin, report.consistent_tail);
     let from_page = layout.page_of(begin);
@@ -50,6 +69,9 @@ pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
         stop: AtomicBool::new(false),
+        beyond_buckets,
+        index_full: AtomicBool::new(false),
+        keys: Mutex::new(KeySketch::default()),
         report: Mutex::new(report),
         failure: Mutex::new(None),
         progress,
@@ -67,9 +89,12 @@ pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
     if let Some(failure) = pass.failure.lock().take() {
         return Err(failure);
     }
+    if pass.index_full.load(Ordering::Acquire) {
+        return Ok(Rebuilt::IndexFull { keys: pass.keys.lock().estimate() });
+    }
     let mut report = pass.report.lock().clone();
     report.overflow_beyond_budget = core.index.overflow_beyond_budget();
-    Ok(report)
+    Ok(Rebuilt::Complete(report))
 }
 
 impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
@@ -82,18 +107,20 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
     }
 
     fn pages(&self, queue: &mut dyn IoQueue) -> Result<(), Error> {
+        let mut keys = KeySketch::default();
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.pages || self.stop.load(Ordering::Acquire) {
+                self.keys.lock().merge(&keys);
                 return Ok(());
             }
-            self.page(queue, self.from_page + number)?;
+            self.page(queue, self.from_page + number, &mut keys)?;
             let pages_done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
             (self.progress)(RecoveryProgress { pages_done, pages_total: self.pages });
         }
     }
 
-    fn page(&self, queue: &mut dyn IoQueue, page: u64) -> Result<(), Error> {
+    fn page(&self, queue: &mut dyn IoQueue, page: u64, keys: &mut KeySketch) -> Result<(), Error> {
         let core = self.core;
         if core.log.state() == LogState::Closed {
             return Err(Error::new(ErrorKind::Closed, "the store was closed during recovery"));
@@ -118,7 +145,9 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
             }
             tombstones += u64::from(info.is_tombstone());
             record.copy_key(&mut key);
-            core.index.raise(core.hash.hash(&key), address).map_err(Error::from)
+            let hash = core.hash.hash(&key);
+            keys.note(hash);
+            self.raise(hash, address)
         })?;
         let mut report = self.report.lock();
         report.pages += 1;
@@ -128,5 +157,20 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
         report.invalid_records += invalid;
         report.pages_in_memory += u64::from(into_frame);
         Ok(())
+    }
+
+    fn raise(&self, hash: KeyHash, address: Address) -> Result<(), Error> {
+        // Relaxed: whoever sees it late is refused, too.
+        if self.index_full.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.core.index.raise(hash, address, self.beyond_buckets) {
+            Ok(()) => Ok(()),
+            Err(RaiseRefused::NoRoom) => {
+                self.index_full.store(true, Ordering::Release);
+                Ok(())
+            }
+            Err(RaiseRefused::Memory(error)) => Err(error.into()),
+        }
     }
 }

@@ -32,10 +32,13 @@ pub struct RecoveryReport {
     pub pages_behind: u64,
     /// One of the two metadata slots was damaged; the other one was used.
     pub damaged_metadata_slot: bool,
-    /// The index table that was asked for was smaller than the largest one used since the log began, and was raised to
-    /// this many buckets.
+    /// The index table that was asked for was smaller than the largest one used since the log began, or too small for the
+    /// keys of the store, and was raised to this many buckets.
     pub table_raised_to: Option<u64>,
-    /// Overflow buckets beyond the budget that were needed to keep all chains apart.
+    /// The memory of the log was lowered to this many bytes, to make room for a table that the keys need.
+    pub log_memory_lowered_to: Option<u64>,
+    /// Overflow buckets beyond the budget that were needed to keep all chains apart: at most an eighth of the planned
+    /// memory, or 8 MiB.
     pub overflow_beyond_budget: u64,
     /// How long it took.
     pub duration: Duration,

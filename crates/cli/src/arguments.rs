@@ -128,7 +128,7 @@ pub struct KeyArguments {
 const COUNT_EXAMPLES: &str = "\
 Examples:
   oxifaster count book.txt                                      the 10 most frequent words
-  oxifaster count --ngrams 3 --memory 16M crates docs src       three words in a row, far beyond the memory
+  oxifaster count --ngrams 3 --memory 12M crates docs src       three words in a row, far beyond the memory
   oxifaster count --lowercase --top 100 --json *.txt
   oxifaster count --dir counts january.txt && oxifaster count --dir counts february.txt && oxifaster get --dir counts rain
 

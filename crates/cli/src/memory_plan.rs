@@ -5,17 +5,21 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | device I/O buffers | what the store states for its engine |
+//! | device I/O buffers | what the store states for its engine, with device reads for a 16th of `total` in flight: 16 to 128 of them |
 //! | best lists of `count` | `T` x (2 `--top` + 64) x 128 |
 //! | input, for commands that read some | an eighth of the rest, at least 48 KiB and at most 3 MiB for each of the 2 `T` + 2 chunks in flight |
-//! | index table | the largest power of two of 64-byte buckets that, with its overflow, fits into a third of the rest, but not more than a known number of keys needs; a store that exists keeps at least its own |
-//! | index overflow | a quarter of the table |
+//! | index table | the largest power of two of 64-byte buckets that, with a quarter for its overflow, fits into half of the rest, but not more than a known number of keys needs; a store that exists keeps at least its own |
+//! | index overflow | a quarter of the table; when the number of keys is not known, all that is left of the half, up to the size of the table |
 //! | checksum cache | a 64th of the log, at least 64 KiB |
 //! | log frames | all that is left, at least 8 pages of 64 KiB |
 //!
-//! A bucket holds seven entries. With five keys a bucket on average about one bucket in eight overflows, which the
-//! overflow budget carries: that is what the plan calls *well*. More keys than that are carried too: chains of records get
-//! longer, and cold keys take more device reads each.
+//! Half for the index is much, and on purpose: a key without an entry of its own costs every later look-up of its neighbours one
+//! device read more, while a record that is not in memory costs one when it is looked up itself. What was measured with other
+//! shares is in docs/design/0006.
+//!
+//! A bucket holds seven entries. With five keys a bucket on average about one bucket in seven overflows, which a quarter
+//! of the table carries; with ten, nine in ten do. What the overflow carries is what the plan calls *well*. More keys than that
+//! are carried too: they share entries, chains of records get longer, and cold keys take more device reads each.
 
 use crate::byte_size::ByteSize;
 use crate::failure::Failure;
@@ -24,6 +28,10 @@ use crate::failure::Failure;
 const BUCKET_BYTES: u64 = 64;
 /// Keys that a bucket carries without many overflows.
 const KEYS_PER_BUCKET: u64 = 5;
+/// Further keys that three more buckets of overflow carry, beyond a quarter of the table.
+const KEYS_PER_THREE_OVERFLOW_BUCKETS: u64 = 20;
+/// Device reads in flight, fewest and most.
+const READS_IN_FLIGHT: (u64, u64) = (16, 128);
 /// The smallest log that is planned: 8 pages of 64 KiB.
 const LOG_BYTES_MIN: u64 = 8 << 16;
 /// Smallest and largest chunk of input.
@@ -121,8 +129,11 @@ impl MemoryPlan {
         let chunk_bytes = (rest / 8 / (chunks_in_flight * CHUNK_COPIES).max(1)).clamp(chunk_min, chunk_max);
         let input_bytes = chunk_bytes * chunks_in_flight * CHUNK_COPIES;
         let rest = rest.checked_sub(input_bytes)?;
-        // A table and its overflow take five quarters of the table's buckets.
-        let most_buckets = rest / 3 / (BUCKET_BYTES * 5 / 4);
+        // A table and its overflow take at least five quarters of the table's buckets.
+        let fewest = demand.existing.map_or(0, |existing| existing.page_bytes * existing.pages_min);
+        let log_min = LOG_BYTES_MIN.max(fewest);
+        let share = (rest / 2).min(rest.saturating_sub(log_min / 64 * 65 + (128 << 10)));
+        let most_buckets = share / (BUCKET_BYTES * 5 / 4);
         let affordable = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
         let needed = demand.keys.map(|keys| keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two());
         let planned = affordable.min(needed.map_or(u64::MAX, |buckets| buckets.max(BUCKETS_MIN)));
@@ -132,11 +143,12 @@ impl MemoryPlan {
             Some(existing) => existing.buckets,
         };
         let table_bytes = buckets * BUCKET_BYTES;
-        let overflow_bytes = table_bytes / 4;
+        let left = share.saturating_sub(table_bytes) / BUCKET_BYTES * BUCKET_BYTES;
+        let most_overflow = if needed.is_some() { 0 } else { table_bytes };
+        let overflow_bytes = left.min(most_overflow).max(table_bytes / 4);
         let rest = rest.checked_sub(table_bytes + overflow_bytes)?;
         let (log_bytes, checksum_cache_bytes) = log_and_checksums(rest)?;
-        let fewest = demand.existing.map_or(0, |existing| existing.page_bytes * existing.pages_min);
-        if log_bytes < LOG_BYTES_MIN.max(fewest) {
+        if log_bytes < log_min {
             return None;
         }
         Some(Self {
@@ -185,7 +197,8 @@ impl MemoryPlan {
     /// How many keys the index carries well; more work too, with longer chains.
     #[must_use]
     pub fn keys_carried_well(&self) -> u64 {
-        self.buckets() * KEYS_PER_BUCKET
+        let further = self.overflow_buckets().saturating_sub(self.buckets() / 4);
+        self.buckets() * KEYS_PER_BUCKET + further * KEYS_PER_THREE_OVERFLOW_BUCKETS / 3
     }
 
     /// The sum of all parts.
@@ -199,6 +212,13 @@ impl MemoryPlan {
             + self.input_bytes
             + self.command_bytes
     }
+}
+
+/// How many device reads may be in flight with so much memory.
+#[must_use]
+pub fn reads_in_flight(total_bytes: u64) -> usize {
+    let (fewest, most) = READS_IN_FLIGHT;
+    usize::try_from((total_bytes / 16 / (16 << 10)).clamp(fewest, most)).unwrap_or_default()
 }
 
 /// Whole 64 KiB pages of log, and the checksum cache that the store adds to them.
@@ -221,7 +241,7 @@ mod tests {
             total_bytes,
             threads,
             command_bytes: 0,
-            io_bytes: 8 * MIB,
+            io_bytes: 2 * MIB,
             takes_input: true,
             keys: None,
             existing: None,
@@ -238,7 +258,8 @@ mod tests {
                 assert!(plan.sum_bytes() + (total / 32).max(256 << 10) >= total, "{plan:?} wastes memory");
                 assert!(plan.buckets().is_power_of_two());
                 assert!(plan.log_bytes >= LOG_BYTES_MIN);
-                assert!(plan.log_bytes >= plan.table_bytes || total < 16 * MIB, "{plan:?}");
+                assert!(plan.log_bytes >= plan.table_bytes || total < 8 * MIB, "{plan:?}");
+                assert!((plan.table_bytes / 4..=plan.table_bytes).contains(&plan.overflow_bytes));
             }
         }
     }
@@ -246,10 +267,11 @@ mod tests {
     #[test]
     fn sixty_four_mebibytes_on_two_threads() {
         let plan = MemoryPlan::new(&demand(64 * MIB, 2)).unwrap();
-        assert_eq!((plan.table_bytes, plan.overflow_bytes), (8 * MIB, 2 * MIB));
-        assert_eq!(plan.keys_carried_well(), 655_360);
-        assert_eq!(plan.chunk_bytes, 7 * MIB / 18);
-        assert!(plan.log_bytes > 38 * MIB, "{plan:?}");
+        assert_eq!(plan.table_bytes, 16 * MIB);
+        assert!(plan.overflow_bytes > 10 * MIB && plan.overflow_bytes < 12 * MIB, "{plan:?}");
+        assert!(plan.keys_carried_well() > 2_000_000, "{}", plan.keys_carried_well());
+        assert_eq!(plan.chunk_bytes, 62 * MIB / 8 / 18);
+        assert!(plan.log_bytes > 26 * MIB, "{plan:?}");
     }
 
     #[test]
@@ -258,6 +280,7 @@ mod tests {
             |keys| MemoryPlan::new(&Demand { keys, takes_input: false, ..demand(256 * MIB, 2) }).unwrap();
         let (unknown, few, many) = (of(None), of(Some(100_000)), of(Some(1 << 40)));
         assert_eq!((unknown.table_bytes, unknown.input_bytes), (many.table_bytes, 0));
+        assert_eq!(many.overflow_bytes, many.table_bytes / 4);
         assert_eq!(few.buckets(), 32_768);
         assert!(
             few.keys_carried_well() >= 100_000 && few.log_bytes > unknown.log_bytes + 60 * MIB,

@@ -22,7 +22,7 @@ use crate::count::CountSink;
 use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
-use crate::memory_plan::{Demand, Existing, MemoryPlan};
+use crate::memory_plan::{Demand, Existing, MemoryPlan, reads_in_flight};
 use crate::totals::Totals;
 
 /// Prefix of the device's files.
@@ -186,7 +186,7 @@ impl StoreFolder {
             buckets: 1 << metadata.owner.table_bits,
             table_may_grow,
         });
-        let io_bytes = FasterKvConfig::default().memory_plan().io_bytes;
+        let io_bytes = io_bytes(total_bytes);
         let threads = threads as u64;
         let (takes_input, keys) = (true, None);
         MemoryPlan::new(&Demand {
@@ -228,6 +228,12 @@ fn value_codec<V: PersistValue>() -> u32 {
     <V::Codec as ValueCodec<V>>::NUMBER
 }
 
+/// Bytes of I/O buffers of a store that gets so much memory in all.
+#[must_use]
+pub fn io_bytes(total_bytes: u64) -> u64 {
+    FasterKvConfig::default().with_reads_in_flight(reads_in_flight(total_bytes)).memory_plan().io_bytes
+}
+
 /// The store's configuration for a plan.
 #[must_use]
 pub fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
@@ -236,6 +242,7 @@ pub fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
         log_memory_size: plan.log_bytes,
         page_size_bits: PAGE_SIZE_BITS_MAX,
         overflow_buckets: Some(plan.overflow_buckets()),
+        reads_in_flight: reads_in_flight(plan.total_bytes),
         ..FasterKvConfig::default()
     }
 }

@@ -76,7 +76,7 @@ fn ngrams_beyond_memory_are_what_sort_and_uniq_count() {
     let text = ascii_text(folder.path());
     let trigrams = "awk 'NR>2{print a\" \"b\" \"$0} {a=b;b=$0}' |";
     let expected = counted_by_tools(&text, trigrams);
-    let ran = run(&["count", "--json", "--ngrams", "3", "--top", "200", "--memory", "10M", text_of(&text)]);
+    let ran = run(&["count", "--json", "--ngrams", "3", "--top", "200", "--memory", "5M", text_of(&text)]);
     let report = ran.with_code(0).json();
     assert_eq!(number(&report, "/counted"), expected.values().sum::<u64>());
     assert_eq!(number(&report, "/new_keys"), expected.len() as u64);
@@ -94,7 +94,7 @@ fn ngrams_beyond_memory_are_what_sort_and_uniq_count() {
 fn the_readme_job_really_uses_the_device() {
     let before = temporary_folders();
     let ran =
-        run(&["count", "--ngrams", "3", "--memory", "16M", "--json", "crates", "docs", "src"]).with_code(0);
+        run(&["count", "--ngrams", "3", "--memory", "12M", "--json", "crates", "docs", "src"]).with_code(0);
     let report = ran.json();
     assert!(number(&report, "/device/reads") > 0, "{report}");
     assert!(number(&report, "/device/writes") > 0, "{report}");

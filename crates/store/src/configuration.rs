@@ -14,8 +14,10 @@ const TABLE_SIZE_MAX: u64 = 1 << 31;
 /// What 48-bit addresses of words reach.
 const LOG_MEMORY_BYTES_MAX: u64 = 1 << 50;
 const RECOVERY_THREADS_MAX: usize = 1024;
-/// I/O buffers that the engine holds at most, in bytes.
-const IO_BUFFER_BYTES: u64 = 8 << 20;
+/// Buffers that the engine cuts from two mappings at once, whatever they are used for, in bytes.
+const IO_BUFFER_BYTES: u64 = 1 << 20;
+/// A read takes a block or two, and its page's checksums.
+const READ_BYTES: u64 = 16 << 10;
 /// Most device reads in flight: what a ring takes.
 const READS_IN_FLIGHT_MAX: usize = 4096;
 
@@ -233,8 +235,7 @@ impl FasterKvConfig {
             table_bytes: self.table_size * BUCKET_BYTES,
             overflow_bytes: self.overflow_budget() * BUCKET_BYTES,
             checksum_cache_bytes: log.checksum_cache_bytes,
-            // A read takes a block or two, and its page's checksums.
-            io_bytes: IO_BUFFER_BYTES.max(self.reads_in_flight as u64 * (16 << 10)),
+            io_bytes: IO_BUFFER_BYTES + self.reads_in_flight as u64 * READ_BYTES,
         }
     }
 }

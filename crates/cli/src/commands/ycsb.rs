@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_device::{IoUringDevice, IoUringOptions, NullDisk, RingUse, StorageDevice};
-use oxifaster_store::{FasterKv, FasterKvConfig};
+use oxifaster_store::FasterKv;
 use oxifaster_workload::{Distribution, Workload, YCSB_THETA};
 
 use super::ycsb_report::Results;
@@ -20,7 +20,7 @@ use crate::memory_plan::{Demand, MemoryPlan};
 use crate::output;
 use crate::progress_bar::PhaseLine;
 use crate::report::{per_second, whole};
-use crate::store_access::{PREFIX, SEGMENT_BYTES, device_failure, store_config, store_failure};
+use crate::store_access::{PREFIX, SEGMENT_BYTES, device_failure, io_bytes, store_config, store_failure};
 use crate::ycsb::latency::Latencies;
 use crate::ycsb::run::drawing_nanoseconds;
 use crate::ycsb::{Payload, Settings, measure};
@@ -182,7 +182,7 @@ impl Run<'_> {
             total_bytes,
             threads: settings.threads as u64,
             command_bytes: own * settings.threads as u64,
-            io_bytes: if has_device { FasterKvConfig::default().memory_plan().io_bytes } else { 0 },
+            io_bytes: if has_device { io_bytes(total_bytes) } else { 0 },
             takes_input: false,
             keys: Some(settings.keys),
             existing: None,

@@ -141,18 +141,7 @@ impl<'index> Chain<'index> {
                 return Err(Refusal::Frozen);
             }
             if scan.is_closed() {
-                if spent != BudgetSpent::Close {
-                    return Err(Refusal::NoRoom);
-                }
-                if let Some(slot) = self.find_shared(tag)? {
-                    return Ok(slot);
-                }
-                // Whoever is not the first finds what that one claimed.
-                let home = self.home(tag);
-                if claim(home, tag) {
-                    return Ok(IndexSlot::entry(home, tag | NO_RECORD));
-                }
-                continue;
+                return self.find_or_claim(tag, spent);
             }
             if scan.has_tentative() {
                 wait.turn();
@@ -209,6 +198,8 @@ impl<'index> Chain<'index> {
 
     /// The slot of `tag` in a chain that was seen to be closed: its own entry, or the one that it shares; `None` when that
     /// place is empty.
+    #[cold]
+    #[inline(never)]
     fn find_shared(self, tag: u64) -> Result<Option<IndexSlot<'index>>, Refusal> {
         let mut wait = Wait::default();
         loop {
@@ -238,8 +229,28 @@ impl<'index> Chain<'index> {
         }
     }
 
+    /// The slot of `tag` in a chain that was seen to be closed, with a claim to its home if that is empty.
+    #[cold]
+    #[inline(never)]
+    fn find_or_claim(self, tag: u64, spent: BudgetSpent) -> Result<IndexSlot<'index>, Refusal> {
+        if spent != BudgetSpent::Close {
+            return Err(Refusal::NoRoom);
+        }
+        loop {
+            if let Some(slot) = self.find_shared(tag)? {
+                return Ok(slot);
+            }
+            // Whoever is not the first finds what that one claimed.
+            let home = self.home(tag);
+            if claim(home, tag) {
+                return Ok(IndexSlot::entry(home, tag | NO_RECORD));
+            }
+        }
+    }
+
     /// Makes room in a full chain that ends in `end`: links an overflow bucket or closes the chain. If somebody else was
     /// faster, that is as good.
+    #[inline(never)]
     fn extend(self, end: &AtomicU64, spent: BudgetSpent) -> Result<(), Refusal> {
         let number = match (self.overflow.take(), spent) {
             (Some(number), _) => Some(number),

@@ -14,6 +14,7 @@ mod memory;
 mod probe;
 mod stores;
 mod table;
+mod wal;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,8 @@ enum Command {
     Engines(comparison::Arguments),
     /// Point reads of data larger than memory, beside a loop of plain reads of the same file.
     Cold(cold::Arguments),
+    /// `FasterLog` beside fio, RocksDB's and SQLite's write-ahead logs: appends, durable appends, scans.
+    Log(wal::Arguments),
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,5 +48,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Table(arguments) => table::run(&arguments),
         Command::Engines(arguments) => comparison::run(&arguments),
         Command::Cold(arguments) => cold::run(&arguments),
+        Command::Log(arguments) => wal::run(&arguments),
     }
 }

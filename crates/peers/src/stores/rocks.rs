@@ -18,6 +18,23 @@ pub struct Rocks {
     db: DB,
 }
 
+/// What makes a cache: a result in older versions of the crate.
+trait Made {
+    fn made(self) -> Result<Cache, Failure>;
+}
+
+impl Made for Cache {
+    fn made(self) -> Result<Cache, Failure> {
+        Ok(self)
+    }
+}
+
+impl Made for Result<Cache, rocksdb::Error> {
+    fn made(self) -> Result<Cache, Failure> {
+        Ok(self?)
+    }
+}
+
 /// The sum of the value and all operands.
 fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
     let first = existing.map_or(0, number);
@@ -28,7 +45,7 @@ fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option
 impl Rocks {
     pub fn open(demand: Demand<'_>) -> Result<Self, Failure> {
         let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&Cache::new_lru_cache(usize::try_from(demand.cache_bytes())?));
+        blocks.set_block_cache(&Cache::new_lru_cache(usize::try_from(demand.cache_bytes())?).made()?);
         blocks.set_bloom_filter(10.0, false);
         blocks.set_index_type(BlockBasedIndexType::BinarySearch);
         blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);

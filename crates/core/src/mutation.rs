@@ -35,6 +35,9 @@ pub(crate) enum Mutation {
     IndexLinkOverwrites,
     /// Index: a tentative entry becomes final by a plain store.
     IndexFinalByStore,
+    /// Index: a glance at a bucket sees final entries only (portable form).
+    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    IndexGlanceSeesFinalOnly,
     /// Growth: empty slots are left as they are when a chain is frozen.
     GrowthLeavesEmptySlots,
     /// Growth: occupied entries are left as they are when a chain is frozen.

@@ -11,7 +11,9 @@ use super::entry::{
     ADDRESS_MASK, CLOSED, NO_RECORD, Overflow, TENTATIVE, home_of, is_final_of, is_frozen_entry,
     is_frozen_overflow, link_to, overflow_in, tentative,
 };
+use super::matching::glance;
 use super::slot::IndexSlot;
+use crate::address::ADDRESS_BITS;
 use crate::mutation::{Mutation, planted};
 
 /// Why a chain gave no slot.
@@ -52,7 +54,57 @@ struct Scan<'index> {
     end_word: u64,
 }
 
-impl Scan<'_> {
+/// The place of `entry` in `entries`, if it is one of them.
+#[inline(always)]
+fn place_in(entries: &[AtomicU64], entry: &AtomicU64) -> Option<usize> {
+    let distance = std::ptr::from_ref(entry).addr().wrapping_sub(entries.as_ptr().addr());
+    Some(distance / size_of::<AtomicU64>()).filter(|place| *place < entries.len())
+}
+
+/// The first free one of the entries at `places`.
+fn free_of(entries: &[AtomicU64], mut places: u32) -> Option<&AtomicU64> {
+    while places != 0 {
+        let entry = entries.get(places.trailing_zeros() as usize)?;
+        // Acquire: behind the removal that freed it.
+        if entry.load(Ordering::Acquire) == 0 {
+            return Some(entry);
+        }
+        places &= places - 1;
+    }
+    None
+}
+
+impl<'index> Scan<'index> {
+    /// Looks at the entries of one bucket, one after the other; the slot of `tag` if it is there.
+    #[inline(never)]
+    fn entries(
+        &mut self,
+        entries: &'index [AtomicU64],
+        tag: u64,
+        own: Option<&AtomicU64>,
+        passed_own: &mut bool,
+    ) -> Option<IndexSlot<'index>> {
+        for entry in entries {
+            if own.is_some_and(|own| std::ptr::eq(own, entry)) {
+                *passed_own = true;
+                continue;
+            }
+            // Pairs with the release of every compare-exchange on an entry.
+            let word = entry.load(Ordering::Acquire);
+            if word == 0 {
+                self.free.get_or_insert(entry);
+            } else if is_final_of(word, tag) {
+                return Some(IndexSlot::entry(entry, word));
+            } else if word == tentative(tag) {
+                self.tentative_before |= !*passed_own;
+                self.tentative_behind |= *passed_own;
+            } else if is_frozen_entry(word) {
+                self.frozen = true;
+            }
+        }
+        None
+    }
+
     fn is_closed(&self) -> bool {
         overflow_in(self.end_word) == Overflow::Closed
     }
@@ -95,24 +147,20 @@ impl<'index> Chain<'index> {
         let mut passed_own = false;
         for (bucket, overflow_word) in self.buckets() {
             let [entries @ .., overflow] = bucket;
-            for entry in entries {
-                if own.is_some_and(|own| std::ptr::eq(own, entry)) {
-                    passed_own = true;
-                    continue;
-                }
-                // Pairs with the release of every compare-exchange on an entry.
-                let word = entry.load(Ordering::Acquire);
-                if word == 0 {
-                    scan.free.get_or_insert(entry);
-                } else if is_final_of(word, tag) {
-                    scan.found = Some(IndexSlot::entry(entry, word));
-                    return scan;
-                } else if word == tentative(tag) {
-                    scan.tentative_before |= !passed_own;
-                    scan.tentative_behind |= passed_own;
-                } else if is_frozen_entry(word) {
-                    scan.frozen = true;
-                }
+            let glance = glance(bucket, tag >> ADDRESS_BITS);
+            let own_place = own.and_then(|own| place_in(entries, own));
+            let is_quiet = glance.notable & !own_place.map_or(0, |place| 1 << place) == 0;
+            let seeks_free = own.is_none() && scan.free.is_none() && glance.vacant != 0;
+            if is_quiet && seeks_free {
+                scan.free = free_of(entries, glance.vacant);
+            }
+            // Nearly always nobody else has the tag or is about to. A free entry that is taken by now is looked at again: it
+            // may have got the tag.
+            if is_quiet && !(seeks_free && scan.free.is_none()) {
+                passed_own |= own_place.is_some();
+            } else if let Some(found) = scan.entries(entries, tag, own, &mut passed_own) {
+                scan.found = Some(found);
+                return scan;
             }
             scan.frozen |= is_frozen_overflow(overflow_word);
             (scan.end, scan.end_word) = (overflow, overflow_word);
@@ -131,6 +179,13 @@ impl<'index> Chain<'index> {
 
     /// The slot of `tag`, with a new entry if it has none.
     pub(super) fn find_or_create(self, tag: u64, spent: BudgetSpent) -> Result<IndexSlot<'index>, Refusal> {
+        // What nearly every insert comes to, without a scan: a chain of one bucket in which nobody has the tag.
+        if let Some(free) = self.free_at_once(tag)
+            && take(free, tag)
+            && let Some(slot) = self.decide(tag, free)?
+        {
+            return Ok(slot);
+        }
         let mut wait = Wait::default();
         loop {
             let scan = self.scan(tag, None);
@@ -151,8 +206,7 @@ impl<'index> Chain<'index> {
                 self.extend(scan.end, spent)?;
                 continue;
             };
-            // Acquire: behind the removal that freed the slot. Release: nothing; the fence in `decide` orders it.
-            if free.compare_exchange(0, tentative(tag), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            if !take(free, tag) {
                 continue;
             }
             if let Some(slot) = self.decide(tag, free)? {
@@ -169,16 +223,16 @@ impl<'index> Chain<'index> {
         if !planted(Mutation::IndexInsertWithoutFence) {
             fence(Ordering::SeqCst);
         }
+        if self.has_only(tag, own) {
+            return finish(own, tag);
+        }
         let mut wait = Wait::default();
         loop {
             let scan = self.scan(tag, Some(own));
             let closed = scan.is_closed() && !planted(Mutation::IndexInsertIgnoresClosed);
             let lost = scan.found.is_some() || scan.tentative_before || closed || scan.frozen;
             if planted(Mutation::IndexInsertWithoutRescan) || !(lost || scan.tentative_behind) {
-                return match settle(own, tentative(tag), tag | NO_RECORD) {
-                    true => Ok(Some(IndexSlot::entry(own, tag | NO_RECORD))),
-                    false => Err(Refusal::Frozen),
-                };
+                return finish(own, tag);
             }
             if lost {
                 return match settle(own, tentative(tag), 0) {
@@ -188,6 +242,25 @@ impl<'index> Chain<'index> {
             }
             wait.turn();
         }
+    }
+
+    /// An entry of a chain of one bucket that looks free, when nothing of `tag` and nothing undecided is there.
+    #[inline(always)]
+    fn free_at_once(self, tag: u64) -> Option<&'index AtomicU64> {
+        let [entries @ .., end] = self.first;
+        let glance = glance(self.first, tag >> ADDRESS_BITS);
+        // Pairs with the release of `extend`.
+        let is_alone = glance.notable == 0 && end.load(Ordering::Acquire) == 0;
+        entries.get(glance.vacant.trailing_zeros() as usize).filter(|_| is_alone)
+    }
+
+    /// Whether a scan would see nothing but the tentative entry `own`: as [`scan`](Self::scan), for a chain of one bucket.
+    #[inline(always)]
+    fn has_only(self, tag: u64, own: &AtomicU64) -> bool {
+        let [entries @ .., end] = self.first;
+        let ends = end.load(Ordering::Acquire) == 0;
+        let notable = glance(self.first, tag >> ADDRESS_BITS).notable;
+        ends && place_in(entries, own).is_some_and(|place| notable == 1 << place)
     }
 
     /// The word that `tag` shares in a closed chain when it has no entry.
@@ -280,6 +353,22 @@ fn claim(home: &AtomicU64, tag: u64) -> bool {
     }
     // Acquire: behind the removal that freed the place. Release: as every change of an entry.
     home.compare_exchange(0, tag | NO_RECORD, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Makes a free entry the caller's tentative one.
+#[inline(always)]
+fn take(free: &AtomicU64, tag: u64) -> bool {
+    // Acquire: behind the removal that freed the slot. Release: nothing; the fence in `decide` orders it.
+    free.compare_exchange(0, tentative(tag), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Makes the caller's own tentative entry the final one.
+#[inline(always)]
+fn finish(own: &AtomicU64, tag: u64) -> Result<Option<IndexSlot<'_>>, Refusal> {
+    match settle(own, tentative(tag), tag | NO_RECORD) {
+        true => Ok(Some(IndexSlot::entry(own, tag | NO_RECORD))),
+        false => Err(Refusal::Frozen),
+    }
 }
 
 /// Turns the caller's own tentative entry into `word`; fails only when it was frozen meanwhile.

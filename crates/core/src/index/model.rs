@@ -156,7 +156,11 @@ fn freeze_against_close() {
 #[test]
 fn model_insert_insert_remove() {
     model_with(
-        &[Mutation::IndexInsertWithoutFence, Mutation::IndexInsertWithoutRescan],
+        &[
+            Mutation::IndexInsertWithoutFence,
+            Mutation::IndexInsertWithoutRescan,
+            Mutation::IndexGlanceSeesFinalOnly,
+        ],
         3,
         insert_insert_remove,
     );

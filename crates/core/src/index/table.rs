@@ -2,7 +2,7 @@
 //! The hash index as operations use it.
 //!
 //! Callers: `store`, `f2`. [`HashIndex::candidate`] is what nearly every operation needs: a bucket, its tags compared side by
-//! side, one entry. What is not found so is looked for one entry after the other, and in `chain` behind the first bucket.
+//! side, one entry. What is not found so is looked for by a scan of the whole `chain`.
 //!
 //! # Soundness
 //! 1. The table has `mask + 1` buckets, a power of two, for its whole life; a bucket number is masked with `mask`.
@@ -14,7 +14,7 @@ use oxifaster_device::{DeviceError, DeviceErrorKind};
 use super::buckets::{Bucket, BucketArray, OverflowBuckets};
 use super::chain::{BudgetSpent, Chain, Refusal};
 use super::entry::{is_final_of, tag_of};
-use super::matching::place_of;
+use super::matching::{glance, place_of};
 use super::slot::IndexSlot;
 use super::statistics::{Entries, IndexStatistics};
 use crate::address::Address;
@@ -101,17 +101,23 @@ impl HashIndex {
         Address::from_low_bits(entry.load(Ordering::Acquire))
     }
 
+    /// Whether there was no entry of `hash` at one moment of the call. It may say false without one: when its chain has more than
+    /// one bucket, and while an insert into the bucket is not decided.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_absent(&self, hash: KeyHash) -> bool {
+        let bucket = self.bucket(hash);
+        let [.., overflow] = bucket;
+        // Acquire: the overflow word is looked at behind the entries, so that who was inserted before them is seen in one of
+        // the two.
+        glance(bucket, hash.tag()).notable == 0 && overflow.load(Ordering::Acquire) == 0
+    }
+
     /// The slot of `hash`, if there is one.
     #[inline]
     #[must_use]
     pub fn find(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
-        let found = self.find_in_first_bucket(hash);
-        if found.is_some() {
-            return found;
-        }
-        let [.., overflow] = self.bucket(hash);
-        // Relaxed: only says whether there is more; the chain reads it again.
-        if overflow.load(Ordering::Relaxed) == 0 { None } else { self.find_in_chain(hash) }
+        self.find_at_once(hash).or_else(|| if self.is_absent(hash) { None } else { self.find_in_chain(hash) })
     }
 
     /// The slot that is where the candidate is.
@@ -124,19 +130,6 @@ impl HashIndex {
         // Pairs with the release of compare_exchange: the record of the address may be read.
         let word = entry.load(Ordering::Acquire);
         is_final_of(word, tag_of(hash)).then(|| IndexSlot::entry(entry, word))
-    }
-
-    fn find_in_first_bucket(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
-        let tag = tag_of(hash);
-        let [entries @ .., _] = self.bucket(hash);
-        for entry in entries {
-            // Pairs with the release of compare_exchange: the record of the address may be read.
-            let word = entry.load(Ordering::Acquire);
-            if is_final_of(word, tag) {
-                return Some(IndexSlot::entry(entry, word));
-            }
-        }
-        None
     }
 
     #[inline(never)]
@@ -174,7 +167,7 @@ impl HashIndex {
     /// # Errors
     /// [`RaiseRefused`]: nothing has changed then.
     pub fn raise(&self, hash: KeyHash, address: Address, beyond: u64) -> Result<(), RaiseRefused> {
-        let mut slot = match self.find_in_first_bucket(hash) {
+        let mut slot = match self.find_at_once(hash) {
             Some(slot) => slot,
             None => match self.chain(hash).find_or_create(tag_of(hash), BudgetSpent::TakeMore(beyond)) {
                 Ok(slot) => slot,

@@ -434,6 +434,8 @@ fn candidates_follow_their_entries() {
     let index = HashIndex::new(4, 1).unwrap();
     let hash = |tag: u64| KeyHash(3 | tag << 48);
     assert_eq!(index.candidate(hash(5)), Address::NULL);
+    assert!(index.is_absent(hash(5)));
+    assert!(!index.is_absent(hash(0)), "free entries look like entries of tag 0");
     let mut slot = index.find_or_create(hash(5));
     assert!(index.candidate(hash(5)) <= Address::new(1), "no record yet");
     for address in [512, 515] {
@@ -444,9 +446,12 @@ fn candidates_follow_their_entries() {
         index.find_or_create(hash(tag)).compare_exchange(Address::new(1000 + tag)).unwrap();
     }
     assert_eq!(index.candidate(hash(11)), Address::new(1011), "the last entry of the bucket");
+    assert!(index.is_absent(hash(12)), "the bucket is full, and has nothing behind it");
     index.find_or_create(hash(12)).compare_exchange(Address::new(1012)).unwrap();
     assert_eq!(index.candidate(hash(12)), Address::NULL, "in the overflow bucket");
     assert!(index.remove(slot));
     assert!(index.candidate(hash(5)).is_null());
+    assert!(!index.is_absent(hash(5)), "it might be behind the first bucket");
+    assert!(!index.is_absent(hash(12)) && index.find(hash(12)).is_some());
     assert_eq!(index.candidate(hash(8)), Address::new(1008));
 }

@@ -16,6 +16,7 @@ pub(crate) struct Delete<'k> {
 impl<K: PersistKey, V: PersistValue> Operation<K, V> for Delete<'_> {
     type Output = ();
     const UPDATES: bool = true;
+    const NEEDS_RECORD: bool = true;
 
     #[inline(always)]
     fn key(&self) -> Key<'_> {
@@ -29,6 +30,11 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Delete<'_> {
         }
         context.counters.in_place.add(1);
         Ok(Some(()))
+    }
+
+    #[inline(always)]
+    fn absent(&self) -> Option<()> {
+        Some(())
     }
 
     fn attempt(

@@ -101,6 +101,9 @@ pub(crate) trait Operation<K, V> {
     /// Whether it needs mutable records.
     const UPDATES: bool;
 
+    /// Whether it does nothing to a key that has no record: [`absent`](Self::absent) is its result then.
+    const NEEDS_RECORD: bool = false;
+
     /// The key.
     fn key(&self) -> Key<'_>;
 
@@ -114,6 +117,12 @@ pub(crate) trait Operation<K, V> {
         record: RecordRef<'_>,
         context: &mut Context<'_>,
     ) -> Result<Option<Self::Output>, Error>;
+
+    /// The whole operation on a key that has no record, if it needs one.
+    #[inline(always)]
+    fn absent(&self) -> Option<Self::Output> {
+        None
+    }
 
     /// One attempt under a guard.
     ///

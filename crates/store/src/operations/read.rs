@@ -32,6 +32,7 @@ where
 {
     type Output = Option<T>;
     const UPDATES: bool = false;
+    const NEEDS_RECORD: bool = true;
 
     #[inline(always)]
     fn key(&self) -> Key<'_> {
@@ -55,6 +56,11 @@ where
             return Ok(None);
         };
         Ok(Some(Some((self.sink)(found)?)))
+    }
+
+    #[inline(always)]
+    fn absent(&self) -> Option<Option<T>> {
+        Some(None)
     }
 
     fn attempt(

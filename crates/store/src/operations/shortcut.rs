@@ -4,7 +4,8 @@
 //! works ahead over the next operations' cache misses as far as its window of a few hundred instructions reaches.
 //!
 //! Why it is enough to look at one record: the index named its address under this guard, the record has the operation's
-//! key, so it is the newest of the key at the time of that look-up. The rest is as in an attempt.
+//! key, so it is the newest of the key at the time of that look-up. The rest is as in an attempt. Where the index says that
+//! there is no record at all, operations that need one end there; in a store that is not open they meet the error in an attempt.
 
 use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
@@ -28,7 +29,12 @@ pub(crate) fn shortcut<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
     context: &mut Context<'_>,
 ) -> Result<Option<O::Output>, Error> {
     if candidate < lowest {
-        return Ok(None);
+        let ends = O::NEEDS_RECORD && candidate.is_null() && lowest != Address::MAX;
+        return Ok(if ends && core.index.is_absent(operation.key().hash) {
+            operation.absent()
+        } else {
+            None
+        });
     }
     let record = core.record(guard, candidate);
     if !record.key_equals(operation.key().bytes) {

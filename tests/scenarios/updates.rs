@@ -304,10 +304,11 @@ fn closure_panics_of<V: Sample, D: StorageDevice>(store: &Arc<FasterKv<u64, V, D
             .rmw_batch(&[1, 3, 5], |place, value| if place == 1 { panic!("again") } else { increment(value) })
     }));
     assert!(panicked.is_err());
+    // What was in memory took effect in its turn; what waited for the device when the batch ended did not.
     let values = session.read_batch(&[1_u64, 3, 5]).unwrap();
-    assert_eq!(values, [Some(V::of(2)), Some(V::of(3)), Some(V::of(5))]);
-    let upserts = (KEYS + 20).div_ceil(9);
-    assert_eq!(session.serial_num(), serial + upserts + 1, "a panicking update was counted");
+    let first = session.serial_num() - serial - (KEYS + 20).div_ceil(9);
+    assert_eq!(values, [Some(V::of(1 + first)), Some(V::of(3)), Some(V::of(5))]);
+    assert!(first == 1 || evict && first == 0, "a panicking update was counted");
     // No guard is left behind: pages can still be evicted.
     for key in 0..KEYS * 40 {
         session.upsert(BALLAST + key, V::of(key)).unwrap();

@@ -46,7 +46,7 @@ where
 /// As [`drive`].
 #[cold]
 #[inline(never)]
-pub(crate) fn drive_on<K, V, O>(
+fn drive_on<K, V, O>(
     core: &Core<K, V>,
     participant: &mut Participant,
     scratch: &mut WordBuffer,

@@ -38,7 +38,7 @@ pub(crate) use self::core::{Borders, Core, Located, NewValue};
 pub use conditional::RmwOutcome;
 pub(crate) use conditional::{Add, Conditional, Decision};
 pub(crate) use delete::Delete;
-pub(crate) use drive::{count_reads, drive, drive_on, remove_obstacle};
+pub(crate) use drive::{count_reads, drive, remove_obstacle};
 pub(crate) use read::{Found, Read};
 pub(crate) use shortcut::shortcut;
 pub(crate) use upsert::Upsert;

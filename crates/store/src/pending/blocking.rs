@@ -28,77 +28,105 @@ pub(crate) fn run(log: &Arc<HybridLog>, search: &mut ColdSearch) -> Result<ColdF
     })?
 }
 
-/// Runs many searches to their ends, up to `depth` in flight together; results come in the searches' order.
+/// A search and the caller's number for it.
+pub(crate) type Numbered = (usize, ColdSearch);
+
+/// Runs many searches to their ends, up to `depth` in flight together, and tells `finished` of each as it ends, in any
+/// order, while others are under way: so values that were read do not pile up. The search that `finished` may give back
+/// takes the place of the one that ended. The caller holds no guard.
 ///
 /// # Errors
 /// Only when the queue itself is broken; the error of a single search is its result.
 pub(crate) fn run_all(
     log: &Arc<HybridLog>,
-    searches: &mut [ColdSearch],
+    searches: impl IntoIterator<Item = Numbered>,
     depth: usize,
-) -> Result<Vec<Result<ColdFound, Error>>, Error> {
+    finished: impl FnMut(usize, &ColdSearch, Result<ColdFound, Error>) -> Option<Numbered>,
+) -> Result<(), Error> {
     let options = QueueOptions { depth };
-    with_local_queue_of(log.device().as_ref(), options, |queue| Batch::new(log, searches).run(queue, depth))?
+    with_local_queue_of(log.device().as_ref(), options, |queue| {
+        Batch { log, queue, running: Vec::new(), vacant: Vec::new(), finished }.run(searches, depth)
+    })?
 }
 
-struct Batch<'a> {
+struct Batch<'a, F> {
     log: &'a HybridLog,
-    searches: &'a mut [ColdSearch],
-    results: Vec<Option<Result<ColdFound, Error>>>,
+    queue: &'a mut dyn IoQueue,
+    /// Searches with I/O in flight; the place of one is its tag.
+    running: Vec<Option<Numbered>>,
+    /// Places in `running` that are free.
+    vacant: Vec<usize>,
+    finished: F,
 }
 
-impl<'a> Batch<'a> {
-    fn new(log: &'a HybridLog, searches: &'a mut [ColdSearch]) -> Self {
-        let results = searches.iter().map(|_| None).collect();
-        Self { log, searches, results }
-    }
-
-    fn run(mut self, queue: &mut dyn IoQueue, depth: usize) -> Result<Vec<Result<ColdFound, Error>>, Error> {
-        let mut next = 0;
-        let mut running = 0_usize;
+impl<F> Batch<'_, F>
+where
+    F: FnMut(usize, &ColdSearch, Result<ColdFound, Error>) -> Option<Numbered>,
+{
+    fn run(mut self, searches: impl IntoIterator<Item = Numbered>, depth: usize) -> Result<(), Error> {
+        let mut searches = searches.into_iter();
         let mut completions: Vec<Completion> = Vec::new();
         loop {
-            while running < depth && next < self.searches.len() {
-                running += usize::from(self.step(next, queue)?);
-                next += 1;
+            while self.in_flight() < depth
+                && let Some(search) = searches.next()
+            {
+                self.advance(search)?;
             }
-            if running == 0 && next == self.searches.len() {
-                break;
+            if self.in_flight() == 0 {
+                return Ok(());
             }
-            queue.reap(Wait::ForOne, &mut completions)?;
+            self.queue.reap(Wait::ForOne, &mut completions)?;
             for completion in completions.drain(..) {
-                let number = usize::try_from(completion.tag / 2).unwrap_or(usize::MAX);
-                let Some(read) = self.searches.get_mut(number).and_then(ColdSearch::read_mut) else {
-                    continue;
-                };
-                if let Some(again) = read.complete(completion) {
-                    queue.submit(again)?;
-                } else if read.is_done() && !self.step(number, queue)? {
-                    running -= 1;
-                }
+                self.complete(completion)?;
             }
         }
-        Ok(self.results.into_iter().flatten().collect())
     }
 
-    /// Advances a search; whether it has I/O in flight then.
-    fn step(&mut self, number: usize, queue: &mut dyn IoQueue) -> Result<bool, Error> {
-        let Some(search) = self.searches.get_mut(number) else { return Ok(false) };
-        let result = match search.advance(self.log) {
-            Ok(SearchStep::Read) => {
-                let tag = number as u64 * 2;
-                let requests = search.read_mut().map(|read| read.requests(tag, self.log)).unwrap_or_default();
-                for request in requests {
-                    queue.submit(request)?;
-                }
-                return Ok(true);
-            }
-            Ok(SearchStep::Found(found)) => Ok(found),
-            Err(error) => Err(error),
-        };
-        if let Some(place) = self.results.get_mut(number) {
-            *place = Some(result);
+    fn in_flight(&self) -> usize {
+        self.running.len() - self.vacant.len()
+    }
+
+    fn complete(&mut self, completion: Completion) -> Result<(), Error> {
+        let place = usize::try_from(completion.tag / 2).unwrap_or(usize::MAX);
+        let Some(entry) = self.running.get_mut(place) else { return Ok(()) };
+        let Some(read) = entry.as_mut().and_then(|(_, search)| search.read_mut()) else { return Ok(()) };
+        if let Some(again) = read.complete(completion) {
+            self.queue.submit(again)?;
+        } else if read.is_done()
+            && let Some(search) = entry.take()
+        {
+            self.vacant.push(place);
+            self.advance(search)?;
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// Goes on with a search, and with what `finished` makes of it, until one has I/O in flight or none is left.
+    fn advance(&mut self, search: Numbered) -> Result<(), Error> {
+        let mut next = Some(search);
+        while let Some((number, mut search)) = next {
+            let result = match search.advance(self.log) {
+                Ok(SearchStep::Read) => return self.start(number, search),
+                Ok(SearchStep::Found(found)) => Ok(found),
+                Err(error) => Err(error),
+            };
+            next = (self.finished)(number, &search, result);
+        }
+        Ok(())
+    }
+
+    /// Submits the read that a search has prepared.
+    fn start(&mut self, number: usize, mut search: ColdSearch) -> Result<(), Error> {
+        let place = self.vacant.pop().unwrap_or(self.running.len());
+        let tag = place as u64 * 2;
+        let requests = search.read_mut().map(|read| read.requests(tag, self.log)).unwrap_or_default();
+        match self.running.get_mut(place) {
+            Some(entry) => *entry = Some((number, search)),
+            None => self.running.push(Some((number, search))),
+        }
+        for request in requests {
+            self.queue.submit(request)?;
+        }
+        Ok(())
     }
 }

@@ -9,13 +9,15 @@
 //!    and ends when it meets the earlier `from`: the earlier result is joined, so every round makes progress.
 //! 3. A chain's addresses fall strictly, which is checked: damage can't make a search run in circles.
 
+use std::sync::Arc;
+
 use oxifaster_core::Address;
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hlog::{BlockRead, HybridLog};
 use oxifaster_core::record::{RecordLayout, RecordRef};
 
-/// The key that a search looks for, as its codec's bytes.
-pub(crate) type SearchKey = Box<[u8]>;
+/// The key that a search looks for, as its codec's bytes. Shared with the operation that waits for it.
+pub(crate) type SearchKey = Arc<[u8]>;
 
 /// A record found on the device.
 #[derive(Clone, Debug)]

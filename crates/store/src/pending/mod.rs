@@ -6,11 +6,12 @@
 //! | driver | waits |
 //! |---|---|
 //! | `blocking` | on a queue of the calling thread, one search at a time |
-//! | `batch` | on a queue of the calling thread, all searches of the batch in flight together |
+//! | `blocking`, of a batch | on a queue of the calling thread, all searches of the batch in flight together |
 //! | `reactor` | a thread of the store's own, for pending and asynchronous operations |
 
 pub(crate) mod blocking;
 mod cold_search;
 pub(crate) mod reactor;
 
-pub(crate) use cold_search::{ColdFound, ColdSearch};
+pub(crate) use blocking::Numbered;
+pub(crate) use cold_search::{ColdFound, ColdSearch, SearchKey};

@@ -1,22 +1,27 @@
 //! Batched operations: many keys in one call.
 //!
 //! A batch hashes its keys, prefetches their buckets, then their records, and only then runs the operations: `groups` says
-//! how. Reads whose records are on the device are searched together. Operations of one batch take effect in the order of
-//! their keys only where keys are equal.
+//! how. Operations whose records are on the device read it together, up to `reads_in_flight` at a time: `deferred`. So
+//! operations of one batch take effect in the order of their keys only where keys are equal.
 
 use std::borrow::Borrow;
+use std::marker::PhantomData;
 
 use oxifaster_core::codec::{FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
 use oxifaster_core::error::Error;
 use oxifaster_device::StorageDevice;
 
-use super::blocking::{Session, add_decision, decode, insert_decision, rmw_decision};
-use crate::operations::{
-    Add, Conditional, Core, Delete, Obstacle, Read, RmwOutcome, Step, Upsert, count_reads,
-};
-use crate::pending::{ColdSearch, blocking};
+use super::batched::{Adds, Deletes, Inserts, Reads, Rmws, Upserts};
+use super::blocking::Session;
+use super::groups::Batched;
+use crate::operations::RmwOutcome;
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
+    #[inline(always)]
+    fn run_batch<B: Batched<K, V>>(&mut self, batch: B, items: &[B::Item]) -> Result<B::Output, Error> {
+        self.worker.run_batch(batch, items, self.store.config().reads_in_flight)
+    }
+
     /// Reads many keys; results come in the order of the keys.
     ///
     /// # Errors
@@ -37,52 +42,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     where
         K: Borrow<Q>,
     {
-        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
-        let mut cold: Vec<(usize, ColdSearch)> = Vec::new();
-        self.worker.in_groups(keys, KeyBytes::key_bytes, |turn, _, key| {
-            let read = Read { key, sink: decode::<V> };
-            let value = match turn.read(read)? {
-                Step::Done(value) => value,
-                Step::Blocked(Obstacle::Cold(from)) => {
-                    let search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
-                    cold.push((values.len(), search));
-                    None
-                }
-                Step::Blocked(_) => turn.run(Read { key, sink: decode::<V> })?,
-            };
-            values.push(value);
-            Ok(())
-        })?;
-        self.finish_cold(cold, &mut values)?;
-        let misses = values.iter().filter(|value| value.is_none()).count();
-        self.worker.counters().reads.add(values.len() as u64);
-        self.worker.counters().read_misses.add(misses as u64);
-        Ok(values)
-    }
-
-    /// Runs the searches of a batch together and fills their values in.
-    fn finish_cold(&mut self, cold: Vec<(usize, ColdSearch)>, values: &mut [Option<V>]) -> Result<(), Error> {
-        if cold.is_empty() {
-            return Ok(());
-        }
-        let counters = self.worker.counters();
-        counters.pending.add(cold.len() as u64);
-        let (places, mut searches): (Vec<_>, Vec<_>) = cold.into_iter().unzip();
-        let depth = self.store.config().reads_in_flight;
-        let results = blocking::run_all(&self.worker.core.log, &mut searches, depth)?;
-        for search in &searches {
-            count_reads(self.worker.counters(), search);
-        }
-        for (place, found) in places.into_iter().zip(results) {
-            let value = match found?.record {
-                Some(record) if !record.tombstone => Some(decode_bytes::<V>(&record.value)?),
-                _ => None,
-            };
-            if let Some(slot) = values.get_mut(place) {
-                *slot = value;
-            }
-        }
-        Ok(())
+        self.run_batch(Reads::new(keys.len()), keys)
     }
 
     /// Sets many keys. Equal keys take effect in their order.
@@ -105,23 +65,15 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         &mut self,
         pairs: &[(KA, VA)],
     ) -> Result<(), Error> {
-        self.worker.in_groups(
-            pairs,
-            |(key, _)| key.encode_key(),
-            |turn, (_, value), key| {
-                let value = value.encode_value()?;
-                turn.run(Upsert { key, value: value.as_ref() })?;
-                turn.counters.upserts.add(1);
-                turn.count_update();
-                Ok(())
-            },
-        )
+        self.run_batch(Upserts(PhantomData), pairs)
     }
 
-    /// Changes many keys by `modify`, which also gets the place of its key in `keys`.
+    /// Changes many keys by `modify`, which also gets the place of its key in `keys`. As in [`rmw`](Self::rmw) it may run more
+    /// than once for each; for different keys it runs in any order. A panic in it changes nothing of its key, and ends the batch:
+    /// what still waits for the device is not done.
     ///
     /// # Errors
-    /// As [`rmw`](Self::rmw); the first error ends the batch, earlier keys are changed.
+    /// As [`rmw`](Self::rmw); the first error ends the batch, earlier keys are changed, later ones may be.
     ///
     /// # Examples
     /// ```
@@ -141,21 +93,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub fn rmw_batch<KA: KeyArgument<K>>(
         &mut self,
         keys: &[KA],
-        mut modify: impl FnMut(usize, &mut V) -> bool,
+        modify: impl FnMut(usize, &mut V) -> bool,
     ) -> Result<Vec<RmwOutcome>, Error> {
-        let mut outcomes = Vec::with_capacity(keys.len());
-        self.worker.in_groups(keys, KeyArgument::encode_key, |turn, _, key| {
-            let place = outcomes.len();
-            let mut modify = |value: &mut V| modify(place, value);
-            let outcome = turn.run(Conditional::new(key, rmw_decision(&mut modify)))?;
-            turn.counters.rmws.add(1);
-            if outcome != RmwOutcome::Unchanged {
-                turn.count_update();
-            }
-            outcomes.push(outcome);
-            Ok(())
-        })?;
-        Ok(outcomes)
+        self.run_batch(Rmws::new(keys.len(), modify), keys)
     }
 
     /// Deletes many keys.
@@ -179,18 +119,13 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     where
         K: Borrow<Q>,
     {
-        self.worker.in_groups(keys, KeyBytes::key_bytes, |turn, _, key| {
-            turn.run(Delete { key })?;
-            turn.counters.deletes.add(1);
-            turn.count_update();
-            Ok(())
-        })
+        self.run_batch(Deletes(PhantomData), keys)
     }
 
     /// Inserts those of many keys that are absent; for each whether it did. Of equal keys the first one inserts.
     ///
     /// # Errors
-    /// As [`insert_if_absent`](Self::insert_if_absent); the first error ends the batch, earlier keys are inserted.
+    /// As [`insert_if_absent`](Self::insert_if_absent); the first error ends the batch, earlier keys are inserted, later ones may be.
     ///
     /// # Examples
     /// ```
@@ -208,28 +143,13 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         &mut self,
         pairs: &[(KA, VA)],
     ) -> Result<Vec<bool>, Error> {
-        let mut inserted = Vec::with_capacity(pairs.len());
-        self.worker.in_groups(
-            pairs,
-            |(key, _)| key.encode_key(),
-            |turn, (_, value), key| {
-                let value = value.encode_value()?;
-                let took_effect = turn.run(Conditional::with_value(key, value.as_ref(), insert_decision))?;
-                turn.counters.conditional.add(1);
-                if took_effect {
-                    turn.count_update();
-                }
-                inserted.push(took_effect);
-                Ok(())
-            },
-        )?;
-        Ok(inserted)
+        self.run_batch(Inserts::new(pairs.len()), pairs)
     }
 
     /// Adds to many integers, wrapping around; returns the values before, in the order of the keys.
     ///
     /// # Errors
-    /// As [`fetch_add`](Self::fetch_add); the first error ends the batch, earlier keys are changed.
+    /// As [`fetch_add`](Self::fetch_add); the first error ends the batch, earlier keys are changed, later ones may be.
     ///
     /// # Examples
     /// ```
@@ -246,21 +166,6 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     where
         V: FetchAdd,
     {
-        let mut before = Vec::with_capacity(deltas.len());
-        self.worker.in_groups(
-            deltas,
-            |(key, _)| key.encode_key(),
-            |turn, (_, delta), key| {
-                before.push(turn.run(Add::new(key, *delta, add_decision(*delta)))?);
-                turn.counters.conditional.add(1);
-                turn.count_update();
-                Ok(())
-            },
-        )?;
-        Ok(before)
+        self.run_batch(Adds::new(deltas.len()), deltas)
     }
-}
-
-fn decode_bytes<V: PersistValue>(bytes: &[u8]) -> Result<V, Error> {
-    decode(crate::operations::Found::Bytes(bytes))
 }

@@ -1,6 +1,7 @@
 //! Groups: how a batch makes its cache misses overlap.
 //!
-//! Caller: the batched operations. A batch is cut into groups, and each operation goes through three passes:
+//! Caller: the batched operations, each of which is a [`Batched`]. A batch is cut into groups, and each operation goes
+//! through three passes:
 //!
 //! | pass | does | under the guard of its group |
 //! |---|---|---|
@@ -15,12 +16,16 @@
 //! Running one group and announcing the next one alternate operation by operation: running alone would leave the memory
 //! idle, announcing alone would wait for it. (A fifth faster than one pass after the other.)
 //!
+//! An operation whose record is on the device is put aside ([`Deferred`]); all of those read the device together, behind the
+//! last group.
+//!
 //! # Rules
 //! 1. *An address that was looked up stays good until its operation runs*: the guard keeps its record in memory,
 //!    and what other sessions publish meanwhile overlaps with this operation, whose look-up comes first
 //!    (rule 2 of `operations`; conditional operations on word records meet a tombstone or a seal, all others attempt).
 //! 2. *Operations of one batch on one key take effect in their order.* Only an attempt appends; so behind the first one
-//!    of a group every operation looks its entry up anew, and finds what earlier ones have published.
+//!    of a group every operation looks its entry up anew, and finds what earlier ones have published. An update that
+//!    follows a deferred one of its key is deferred, too.
 //! 3. Nothing waits under the guard: whoever has to, does so [outside](EpochGuard::outside) of it, which starts a new guard.
 
 use oxifaster_core::Address;
@@ -30,13 +35,77 @@ use oxifaster_core::error::Error;
 use oxifaster_core::hash::KeyHash;
 use oxifaster_core::record::WordBuffer;
 
+use super::deferred::Deferred;
 use super::worker::Worker;
-use crate::operations::{Context, Core, Key, Operation, Step, drive_on, shortcut};
+use crate::operations::{Context, Core, Key, Obstacle, Operation, Step, remove_obstacle, shortcut};
+use crate::pending::ColdFound;
 use crate::statistics::SessionCounters;
 
 /// Operations of a group: more than the line loads that a core can have under way, few enough to stay in its fastest
 /// cache until their turn. Measured: 16 is a fifth slower.
 pub(super) const GROUP: usize = 32;
+
+/// A batched operation: what it does for each item, and where the results go.
+pub(crate) trait Batched<K, V> {
+    /// What the batch is given for each operation.
+    type Item;
+    /// What the batch returns.
+    type Output;
+
+    /// Whether an operation may have to wait for an earlier one on its key, because that one waits for the device: only
+    /// conditional operations read the device and keep an order.
+    const CONDITIONAL: bool;
+
+    /// The key of an item, as bytes.
+    ///
+    /// # Errors
+    /// `InvalidInput`.
+    fn encode(item: &Self::Item) -> Result<impl AsRef<[u8]>, Error>;
+
+    /// Runs the operation for the item at `place`, counts it, and keeps its result.
+    ///
+    /// # Errors
+    /// The operation's.
+    fn run(
+        &mut self,
+        turn: &mut Turn<'_, K, V>,
+        place: usize,
+        item: &Self::Item,
+        key: Key<'_>,
+    ) -> Result<Ran<()>, Error>;
+
+    /// Takes what the device gave as the result itself, if that is all there is to it; false: [`run`](Self::run) goes on.
+    ///
+    /// # Errors
+    /// Values that can't be decoded.
+    fn take(&mut self, _place: usize, _found: &ColdFound) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// The results, when all operations have ended.
+    fn output(self, counters: &SessionCounters) -> Self::Output;
+}
+
+/// What running an operation of a batch came to.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Ran<T> {
+    /// It took effect.
+    Done(T),
+    /// Its record lies on the device; the chain leaves memory at this address.
+    Cold(Address),
+}
+
+impl<T> Ran<T> {
+    /// The result through `with`, if there is one.
+    #[inline(always)]
+    pub(super) fn map<U>(self, with: impl FnOnce(T) -> U) -> Ran<U> {
+        match self {
+            Ran::Done(output) => Ran::Done(with(output)),
+            Ran::Cold(from) => Ran::Cold(from),
+        }
+    }
+}
 
 /// One operation of a group between the passes.
 struct Lane<E> {
@@ -73,7 +142,7 @@ impl<E: AsRef<[u8]>> Coming<E> {
 }
 
 /// A group that was looked up: what runs its operations one after the other.
-pub(super) struct Turn<'w, K, V> {
+pub(crate) struct Turn<'w, K, V> {
     core: &'w Core<K, V>,
     guard: EpochGuard<'w>,
     /// What `Core::lowest` said under the guard, for reads and for updates.
@@ -86,6 +155,8 @@ pub(super) struct Turn<'w, K, V> {
     candidate: Address,
     /// Candidates that were looked up may be superseded by now (rule 2).
     appended: bool,
+    /// What a search found for the operation whose turn it is.
+    cold: Option<&'w ColdFound>,
 }
 
 impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
@@ -105,101 +176,99 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
         *self.serial += 1;
     }
 
-    /// Runs the operation whose turn it is to its end.
+    /// Runs the operation whose turn it is as far as it goes without the device.
     ///
     /// # Errors
-    /// The operation's; the device's.
+    /// The operation's; why there is no room.
     #[inline(always)]
-    pub(super) fn run<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<O::Output, Error> {
-        match self.shortcut(&mut operation)? {
-            Some(output) => Ok(output),
-            None => self.run_on(operation),
-        }
-    }
-
-    /// Runs a read, unless it is blocked.
-    ///
-    /// # Errors
-    /// The operation's.
-    #[inline(always)]
-    pub(super) fn read<O: Operation<K, V>>(&mut self, mut read: O) -> Result<Step<O::Output>, Error> {
-        debug_assert!(!O::UPDATES, "an update may append (rule 2)");
-        match self.shortcut(&mut read)? {
-            Some(output) => Ok(Step::Done(output)),
-            None => self.attempt(read),
-        }
-    }
-
-    #[inline(always)]
-    fn shortcut<O: Operation<K, V>>(&mut self, operation: &mut O) -> Result<Option<O::Output>, Error> {
+    pub(super) fn run<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
         let candidate =
             if self.appended { self.core.index.candidate(operation.key().hash) } else { self.candidate };
         let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
         let lowest = if O::UPDATES { self.read_only } else { self.head };
-        shortcut(self.core, &self.guard, lowest, candidate, operation, &mut context)
-    }
-
-    #[inline(never)]
-    fn attempt<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Step<O::Output>, Error> {
-        let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
-        operation.attempt(self.core, &self.guard, &mut context)
+        match shortcut(self.core, &self.guard, lowest, candidate, &mut operation, &mut context)? {
+            Some(output) => Ok(Ran::Done(output)),
+            None => self.run_on(operation),
+        }
     }
 
     /// The rest of [`run`](Self::run), out of line.
     #[inline(never)]
-    fn run_on<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<O::Output, Error> {
-        self.appended = true;
-        let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
-        if let Step::Done(output) = operation.attempt(self.core, &self.guard, &mut context)? {
-            return Ok(output);
+    fn run_on<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
+        self.appended |= O::UPDATES;
+        let mut rounds = 0;
+        loop {
+            let mut context = Context { scratch: self.scratch, counters: self.counters, cold: self.cold };
+            let obstacle = match operation.attempt(self.core, &self.guard, &mut context)? {
+                Step::Done(output) => return Ok(Ran::Done(output)),
+                Step::Blocked(Obstacle::Cold(from)) => return Ok(Ran::Cold(from)),
+                Step::Blocked(obstacle) => obstacle,
+            };
+            let core = self.core;
+            // Others may append and evict meanwhile (rule 1).
+            self.appended = true;
+            self.guard.outside(|_| remove_obstacle(core, obstacle, &mut rounds))?;
+            (self.head, self.read_only) = (core.lowest(false), core.lowest(true));
         }
-        let (core, scratch, counters) = (self.core, &mut *self.scratch, self.counters);
-        let output =
-            self.guard.outside(|participant| drive_on(core, participant, scratch, counters, operation));
-        (self.head, self.read_only) = (core.lowest(false), core.lowest(true));
-        output
     }
 }
 
 impl<K: PersistKey, V: PersistValue> Worker<K, V> {
-    /// Runs `each` on every item in turn, group by group. The first error ends the batch; earlier items are done.
+    /// Runs the operations of a batch in turn, group by group; those that need the device are `deferred`. The first error ends
+    /// the batch: earlier operations have run or are deferred.
     ///
     /// # Errors
-    /// Those of `encode` and `each`.
+    /// Keys that can't be encoded; those of the operations.
     #[inline(always)]
-    pub(super) fn in_groups<'i, T, E: AsRef<[u8]>>(
+    pub(super) fn run_groups<'i, B: Batched<K, V>>(
         &mut self,
-        items: &'i [T],
-        encode: impl Fn(&'i T) -> Result<E, Error>,
-        mut each: impl FnMut(&mut Turn<'_, K, V>, &'i T, Key<'_>) -> Result<(), Error>,
+        batch: &mut B,
+        items: &'i [B::Item],
+        deferred: &mut Deferred<'i, B::Item>,
     ) -> Result<(), Error> {
         let size = GROUP.min(items.len());
         let mut coming = Coming { lanes: Vec::with_capacity(size), refused: Ok(()) };
         let mut lanes = Vec::with_capacity(size);
         let mut groups = items.chunks(GROUP);
         let mut group = groups.next().unwrap_or_default();
-        group.iter().for_each(|item| coming.announce(&self.core, || encode(item)));
+        let mut first = 0;
+        group.iter().for_each(|item| coming.announce(&self.core, || B::encode(item)));
         while !coming.lanes.is_empty() {
             std::mem::swap(&mut lanes, &mut coming.lanes);
             coming.lanes.clear();
             let following = groups.next().unwrap_or_default();
             let mut announced = following.iter();
-            let mut turn = self.turn();
+            let mut turn = self.turn(None);
             turn.look_up(&mut lanes);
-            for (lane, item) in lanes.iter().zip(group) {
+            for (at, (lane, item)) in lanes.iter().zip(group).enumerate() {
                 if let Some(item) = announced.next() {
-                    coming.announce(turn.core, || encode(item));
+                    coming.announce(turn.core, || B::encode(item));
                 }
                 turn.candidate = lane.candidate;
-                each(&mut turn, item, Key { bytes: lane.encoded.as_ref(), hash: lane.hash })?;
+                let (place, bytes) = (first + at, lane.encoded.as_ref());
+                if B::CONDITIONAL && !deferred.is_empty() && deferred.follows(place, item, bytes, lane.hash) {
+                    continue;
+                }
+                if let Ran::Cold(from) = batch.run(&mut turn, place, item, Key { bytes, hash: lane.hash })? {
+                    turn.counters.pending.add(1);
+                    deferred.begin::<B, K, V>(place, item, bytes, lane.hash, from);
+                }
             }
+            first += group.len();
             group = following;
         }
         coming.refused
     }
 
+    /// A turn outside of any group, for an operation that knows what the device has.
+    pub(super) fn turn_with<'w>(&'w mut self, found: &'w ColdFound) -> Turn<'w, K, V> {
+        let mut turn = self.turn(Some(found));
+        turn.appended = true;
+        turn
+    }
+
     #[inline(always)]
-    fn turn(&mut self) -> Turn<'_, K, V> {
+    fn turn<'w>(&'w mut self, cold: Option<&'w ColdFound>) -> Turn<'w, K, V> {
         let guard = self.participant.enter();
         Turn {
             core: &self.core,
@@ -211,6 +280,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             serial: &mut self.serial,
             candidate: Address::NULL,
             appended: false,
+            cold,
         }
     }
 }

@@ -5,7 +5,9 @@
 //! protects nothing, so an idle session holds up nobody.
 
 mod batch;
+mod batched;
 mod blocking;
+mod deferred;
 mod groups;
 mod pending;
 mod view;

@@ -15,6 +15,9 @@ use super::key_sketch::KeySketch;
 use super::{RecoveryProgress, RecoveryReport, scan_page};
 use crate::operations::Core;
 
+/// Records whose buckets are asked for together: a pass over a large table would wait for each of them.
+const GROUP: usize = 32;
+
 /// What the threads of one recovery share.
 struct Pass<'a, K, V> {
     core: &'a Core<K, V>,
@@ -131,6 +134,7 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
         let image = core.log.load_page(queue, page, self.tail, into_frame)?;
         let until = self.tail.words().saturating_sub(start.words()).min(layout.page_words());
         let (mut records, mut tombstones, mut invalid) = (0, 0, 0);
+        let mut waiting = Vec::with_capacity(GROUP);
         let mut key = Vec::new();
         scan_page(page, layout, Core::<K, V>::LAYOUT, image.words(), until, |address, record| {
             records += 1;
@@ -147,8 +151,11 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
             record.copy_key(&mut key);
             let hash = core.hash.hash(&key);
             keys.note(hash);
-            self.raise(hash, address)
+            core.index.prefetch(hash);
+            waiting.push((hash, address));
+            if waiting.len() < GROUP { Ok(()) } else { self.raise_all(&mut waiting) }
         })?;
+        self.raise_all(&mut waiting)?;
         let mut report = self.report.lock();
         report.pages += 1;
         report.bytes += until * 8;
@@ -157,6 +164,11 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
         report.invalid_records += invalid;
         report.pages_in_memory += u64::from(into_frame);
         Ok(())
+    }
+
+    /// Brings a group into the index. Any order is right: an entry keeps the highest address.
+    fn raise_all(&self, waiting: &mut Vec<(KeyHash, Address)>) -> Result<(), Error> {
+        waiting.drain(..).try_for_each(|(hash, address)| self.raise(hash, address))
     }
 
     fn raise(&self, hash: KeyHash, address: Address) -> Result<(), Error> {

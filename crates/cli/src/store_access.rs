@@ -18,7 +18,7 @@ use oxifaster_device::{ContentKind, DeviceError, IoUringDevice, IoUringOptions, 
 use oxifaster_store::{FasterKv, FasterKvConfig, Session, Statistics};
 
 use crate::arguments::{DeviceArguments, DeviceChoice};
-use crate::count::CountSink;
+use crate::count::{CountSink, KeyBatch};
 use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
@@ -36,6 +36,8 @@ pub fn place_in_file(folder: &Path, offset: u64) -> (PathBuf, u64) {
     (folder.join(format!("{PREFIX}.{:06}.log", offset / SEGMENT_BYTES)), offset % SEGMENT_BYTES)
 }
 
+/// Records of one call to the store.
+const BATCH: usize = 1024;
 /// log2 of the largest page that is used for a new store: 4 MiB.
 const PAGE_SIZE_BITS_MAX: u32 = 22;
 /// Header, extent and guard of a record, and the padding of key and value, in bytes.
@@ -347,17 +349,25 @@ impl<V: StoredValue> StoreSession<V> {
 
 impl RecordSink for StoreSession<Vec<u8>> {
     fn upsert_batch(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        for (key, value) in batch.iter() {
-            self.session.upsert(key, value).map_err(|error| store_failure(&self.folder, &error))?;
+        let mut records = batch.iter();
+        let mut pairs: Vec<(&[u8], &[u8])> = Vec::with_capacity(BATCH.min(batch.len()));
+        loop {
+            pairs.clear();
+            pairs.extend(records.by_ref().take(BATCH));
+            if pairs.is_empty() {
+                return Ok(());
+            }
+            self.session.upsert_batch(&pairs).map_err(|error| store_failure(&self.folder, &error))?;
         }
-        Ok(())
     }
 }
 
 impl<V: StoredValue + FetchAdd + Into<u64> + From<u8>> CountSink for StoreSession<V> {
-    fn add_one(&mut self, key: &[u8]) -> Result<u64, Failure> {
-        let before = self.session.fetch_add(key, V::from(1));
-        before.map(|before| before.into() + 1).map_err(|error| store_failure(&self.folder, &error))
+    fn add_one_each(&mut self, keys: &KeyBatch) -> Result<Vec<u64>, Failure> {
+        let ones: Vec<(&[u8], V)> = keys.iter().map(|key| (key, V::from(1))).collect();
+        let before =
+            self.session.fetch_add_batch(&ones).map_err(|error| store_failure(&self.folder, &error))?;
+        Ok(before.into_iter().map(|before| before.into() + 1).collect())
     }
 }
 

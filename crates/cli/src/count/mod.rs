@@ -1,12 +1,13 @@
 //! The `count` pipeline: from text to n-grams to sessions that add one.
 //!
 //! ```text
-//!  reader ──► chunk + the last n-1 words before it ──► worker with a session: add 1 for each n-gram, keep the best
+//!  reader ──► chunk + the last n-1 words before it ──► worker with a session: add 1 for each n-gram, many at a time, keep the best
 //! ```
 //!
 //! Order does not matter here, so every worker takes the next chunk. An n-gram that crosses the border of two chunks is
 //! counted with the second one ([`crate::input::words`]).
 
+mod key_batch;
 mod read;
 mod top;
 
@@ -18,6 +19,7 @@ use crate::input::{Source, TextChunk};
 use crate::interrupt::Interrupt;
 use crate::pipeline::{ChunkQueue, InFlight, NamedThread, Permit, Progress, RunState, RunningWorker, watch};
 
+pub use key_batch::KeyBatch;
 pub use top::TopCounts;
 
 /// What is counted, and how the pipeline is dimensioned.
@@ -39,11 +41,11 @@ pub struct CountOptions {
 
 /// Where counts are kept: a session of a store.
 pub trait CountSink {
-    /// Adds one to the count of a key, which starts at 0; says what it is then.
+    /// Adds one to the count of each key, which starts at 0; says what each is then, in the order of the keys.
     ///
     /// # Errors
-    /// What the store says; then nothing was added.
-    fn add_one(&mut self, key: &[u8]) -> Result<u64, Failure>;
+    /// What the store says. Some of the keys may have been counted.
+    fn add_one_each(&mut self, keys: &KeyBatch) -> Result<Vec<u64>, Failure>;
 }
 
 /// How a count ended.
@@ -188,27 +190,55 @@ fn count_chunk<S: CountSink>(
     for word in &work.context {
         window.push(word);
     }
-    let mut ngrams = 0;
-    let mut failure = None;
+    let mut counted = Counted { keys: KeyBatch::default(), sink, totals, ngrams: 0, failure: None };
     for_each_word(&work.text.bytes, |word| {
-        if failure.is_some() {
+        if counted.failure.is_some() {
             return;
         }
         let Some(ngram) = window.push(word) else { return };
         if ngram.len() > options.key_bytes_max {
-            totals.too_long += 1;
+            counted.totals.too_long += 1;
             return;
         }
-        match sink.add_one(ngram.as_bytes()) {
-            Ok(count) => {
-                ngrams += 1;
-                totals.new_ngrams += u64::from(count == 1);
-                totals.top.offer(ngram.as_bytes(), count);
-            }
-            Err(error) => failure = Some(error),
+        counted.keys.push(ngram.as_bytes());
+        if counted.keys.len() == KEYS_OF_A_CALL {
+            counted.count();
         }
     });
-    failure.map_or(Ok(ngrams), Err)
+    counted.count();
+    counted.failure.map_or(Ok(counted.ngrams), Err)
+}
+
+/// Keys that are counted by one call to the store: it reads those that are on the device together.
+const KEYS_OF_A_CALL: usize = 1024;
+
+/// The n-grams of one chunk on their way into the store.
+struct Counted<'c, S> {
+    keys: KeyBatch,
+    sink: &'c mut S,
+    totals: &'c mut Totals,
+    ngrams: u64,
+    failure: Option<Failure>,
+}
+
+impl<S: CountSink> Counted<'_, S> {
+    /// Counts the keys that were gathered, unless the store has failed.
+    fn count(&mut self) {
+        if self.failure.is_some() || self.keys.is_empty() {
+            return;
+        }
+        match self.sink.add_one_each(&self.keys) {
+            Ok(counts) => {
+                self.ngrams += counts.len() as u64;
+                for (key, count) in self.keys.iter().zip(counts) {
+                    self.totals.new_ngrams += u64::from(count == 1);
+                    self.totals.top.offer(key, count);
+                }
+            }
+            Err(failure) => self.failure = Some(failure),
+        }
+        self.keys.clear();
+    }
 }
 
 fn outcome(shared: &CountRun, interrupted: bool) -> CountOutcome {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oxifaster_device::sync::{Arc, Mutex};
 
-use super::{CountOptions, CountOutcome, CountSink, count};
+use super::{CountOptions, CountOutcome, CountSink, KeyBatch, count};
 use crate::failure::Failure;
 use crate::input::Source;
 use crate::interrupt::Interrupt;
@@ -18,15 +18,18 @@ struct MapSink {
 }
 
 impl CountSink for MapSink {
-    fn add_one(&mut self, key: &[u8]) -> Result<u64, Failure> {
-        let key = String::from_utf8(key.to_vec()).unwrap();
-        if self.fails_at.as_ref() == Some(&key) {
-            return Err(Failure::other("the device is full"));
-        }
+    fn add_one_each(&mut self, keys: &KeyBatch) -> Result<Vec<u64>, Failure> {
         let mut counts = self.counts.lock();
-        let count = counts.entry(key).or_default();
-        *count += 1;
-        Ok(*count)
+        let mut add_one = |key: &[u8]| {
+            let key = String::from_utf8(key.to_vec()).unwrap();
+            if self.fails_at.as_ref() == Some(&key) {
+                return Err(Failure::other("the device is full"));
+            }
+            let count = counts.entry(key).or_default();
+            *count += 1;
+            Ok(*count)
+        };
+        keys.iter().map(&mut add_one).collect()
     }
 }
 

@@ -30,7 +30,11 @@ pub struct Snapshot {
     pub len_bytes: usize,
 }
 
-/// A growing buffer of words that values are copied into; reused, so that copying does not allocate.
+/// Memory that a buffer keeps between values of at most this size, in words: 1 MiB.
+const KEPT_WORDS_MAX: usize = 128 << 10;
+
+/// A growing buffer of words that values are copied into; reused, so that copying does not allocate. One value of more than
+/// 1 MiB does not keep its memory: the next smaller one gives it back.
 #[derive(Debug, Default)]
 pub struct WordBuffer {
     words: Vec<u64>,
@@ -46,17 +50,29 @@ impl WordBuffer {
 
     /// Replaces the content.
     pub fn set(&mut self, bytes: &[u8]) {
-        self.words.clear();
+        self.start(bytes.len().div_ceil(8));
         self.words.extend(bytes.chunks(8).map(word_of));
         self.len_bytes = bytes.len();
     }
 
-    /// Gives memory beyond `words_max` words back, so that one large value does not stay for ever.
-    pub fn shrink(&mut self, words_max: usize) {
-        if self.words.capacity() > words_max {
-            self.words = Vec::new();
-            self.len_bytes = 0;
+    /// The memory that the buffer holds, in words.
+    #[must_use]
+    pub fn memory_words(&self) -> usize {
+        self.words.capacity()
+    }
+
+    /// Empties it for so many words. What a large value needed is given back as soon as a smaller one comes.
+    #[inline(always)]
+    fn start(&mut self, words: usize) {
+        self.words.clear();
+        if self.words.capacity() > KEPT_WORDS_MAX && words <= KEPT_WORDS_MAX {
+            self.give_back();
         }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        self.words = Vec::new();
     }
 }
 
@@ -330,7 +346,7 @@ impl<'g> RecordRef<'g> {
             }
             let len_bytes = self.layout.fixed_value_bytes().unwrap_or(split(sequence).0 as usize);
             let words = self.words.get(value_at..value_at + len_bytes.div_ceil(8))?;
-            out.words.clear();
+            out.start(words.len());
             out.words.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
             out.len_bytes = len_bytes;
             // Pairs with the writer's Release fence: if a word came from a later write, its odd sequence is seen below.

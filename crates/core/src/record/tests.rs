@@ -258,3 +258,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_memory_of_a_large_value_is_given_back_with_the_next_small_one() {
+    let layout = RecordLayout::of::<u64, Vec<u8>>();
+    let record_of = |bytes: usize| new_record(layout, &[0; 8], &vec![5; bytes]);
+    let (small, medium, large) = (record_of(100), record_of(1 << 20), record_of(3 << 20));
+    let mut copy = WordBuffer::default();
+    let mut memory_after = |words: &[AtomicU64]| {
+        let snapshot = RecordRef::new(words, layout).read_value(&mut copy).unwrap();
+        assert_eq!(copy.bytes().len(), snapshot.len_bytes);
+        assert!(copy.bytes().iter().all(|byte| *byte == 5));
+        copy.memory_words() * 8
+    };
+    // Values up to 1 MiB share their memory.
+    assert_eq!((memory_after(&medium), memory_after(&small)), (1 << 20, 1 << 20));
+    assert!(memory_after(&large) >= 3 << 20);
+    assert!(memory_after(&large) >= 3 << 20);
+    assert!(memory_after(&small) < 1 << 10, "the large value's memory is kept");
+}

@@ -32,6 +32,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for Session<K,
     }
 }
 
+/// Memory that a session keeps from one view to the next, in bytes.
+const VIEW_BYTES_MAX: usize = 1 << 20;
+
 /// Turns a read value into its type.
 #[inline(always)]
 pub(crate) fn decode<V: PersistValue>(found: Found<'_, V>) -> Result<V, Error> {
@@ -183,8 +186,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     where
         K: Borrow<Q>,
     {
-        self.worker.trim();
         let mut bytes = std::mem::take(&mut self.pending.view);
+        // One large view does not keep its memory.
+        bytes.clear();
+        bytes.shrink_to(VIEW_BYTES_MAX);
         let hit = self.read_into(key, &mut bytes);
         self.pending.view = bytes;
         Ok(hit?.then_some(RecordView { bytes: &self.pending.view }))

@@ -12,9 +12,6 @@ use crate::operations::{Context, Core, Key, Operation, Step, drive, shortcut};
 use crate::pending::ColdFound;
 use crate::statistics::{Padded, SessionCounters};
 
-/// Scratch memory that a session keeps between operations, in words.
-const SCRATCH_WORDS_MAX: usize = 128 << 10;
-
 /// An epoch slot, scratch memory and counters.
 #[derive(Debug)]
 pub(crate) struct Worker<K, V> {
@@ -72,11 +69,6 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
     #[inline(always)]
     pub(crate) fn count_update(&mut self) {
         self.serial += 1;
-    }
-
-    /// Gives the memory of an unusually large value back.
-    pub(crate) fn trim(&mut self) {
-        self.scratch.shrink(SCRATCH_WORDS_MAX);
     }
 }
 

@@ -31,6 +31,9 @@ use crate::prefetch::prefetch;
 /// Words that can be lent at any address without knowing what lies there: a header with the fixed parts of most records.
 pub const LEAD_WORDS: usize = 8;
 
+/// Words of a record that are asked for ahead: more would push out what others asked for.
+const PREFETCH_WORDS_MAX: usize = 4 * LEAD_WORDS;
+
 /// Frames and which page each of them holds.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -136,6 +139,12 @@ impl Frames {
         // A line has as many words as a lead: the last word is on the same line or on the next one.
         if let Some(last) = lead.get(words.saturating_sub(1)) {
             prefetch(last);
+            return;
+        }
+        let all = self.words(address);
+        let words = words.min(PREFETCH_WORDS_MAX);
+        for word in all.iter().take(words).step_by(LEAD_WORDS).skip(1).chain(all.get(words - 1)) {
+            prefetch(word);
         }
     }
 }

@@ -208,6 +208,11 @@ impl HybridLog {
 
     pub(crate) fn set_state(&self, state: LogState) {
         self.state.store(state as u32, Ordering::Release);
+        self.tell_the_ring();
+    }
+
+    fn tell_the_ring(&self) {
+        self.ring.refuse(|| (self.state() == LogState::Closed, self.state() != LogState::Open));
     }
 
     /// Whether nothing later can be promised, whatever the state.
@@ -223,6 +228,7 @@ impl HybridLog {
         // Release: as in `set_state`.
         let (open, poisoned) = (LogState::Open as u32, LogState::Poisoned as u32);
         if self.state.compare_exchange(open, poisoned, Ordering::Release, Ordering::Relaxed).is_ok() {
+            self.tell_the_ring();
             tracing::error!("the log is poisoned: a sync failed, nothing is acknowledged any more");
         }
     }

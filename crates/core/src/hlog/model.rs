@@ -220,7 +220,7 @@ fn eviction() {
     let (ring, record) = ring_with_record(7);
     let reader = spawn(&ring, move |ring, participant| {
         let guard = participant.enter();
-        if record >= ring.head() {
+        if record >= ring.read_floor() {
             expect_filled(record_words(ring, &guard, record, RECORD), 7);
         }
     });
@@ -236,7 +236,7 @@ fn eviction() {
 /// One update in place, if the record may be updated in place.
 fn update_in_place(ring: &PageRing, participant: &mut Participant, record: Address) -> bool {
     let guard = participant.enter();
-    let mutable = record >= ring.read_only();
+    let mutable = record >= ring.update_floor();
     if mutable {
         for word in record_words(ring, &guard, record, RECORD) {
             word.fetch_add(1, Ordering::Relaxed);
@@ -323,7 +323,7 @@ fn forgotten_page() {
     let (ring, record) = ring_with_record(7);
     let reader = spawn(&ring, move |ring, participant| {
         let guard = participant.enter();
-        if record >= ring.head() {
+        if record >= ring.read_floor() {
             expect_filled(record_words(ring, &guard, record, RECORD), 7);
         } else {
             expect!(record < ring.begin(), "a forgotten page is looked for on the device");
@@ -338,7 +338,7 @@ fn forgotten_page_against_update() {
     let (ring, record) = ring_with_record(7);
     let updater = spawn(&ring, move |ring, participant| {
         let guard = participant.enter();
-        if record >= ring.read_only() {
+        if record >= ring.update_floor() {
             expect_filled(record_words(ring, &guard, record, RECORD), 7);
         }
     });

@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | `tail` | every allocation (fetch-add); page turns and flushes under `turning` (compare-exchange) | everybody |
 //! | `read_only` | [`shift_read_only`](PageRing::shift_read_only), under `shifts` | operations, under a guard |
+//! | `read_floor`, `update_floor` | whoever moves `head` or `read_only`, and [`refuse`](PageRing::refuse), under `shifts` | operations, under a guard |
 //! | `safe_read_only` | [`complete_shifts`](PageRing::complete_shifts), under `shifts` | operations, the flusher |
 //! | `flushed_until` | the flusher | the evictor |
 //! | `head` | [`shift_head`](PageRing::shift_head), the maintenance thread alone | operations, under a guard |
@@ -79,6 +80,18 @@ struct ReadMostly {
     head: AtomicU64,
     read_only: AtomicU64,
     safe_read_only: AtomicU64,
+    /// `head`, or beyond all addresses while reads are refused.
+    read_floor: AtomicU64,
+    /// `read_only`, or beyond all addresses while updates are refused.
+    update_floor: AtomicU64,
+}
+
+/// Shifts that wait for their epochs, oldest first, and who is refused.
+#[derive(Debug, Default)]
+struct Shifts {
+    waiting: VecDeque<Shift>,
+    reads_refused: bool,
+    updates_refused: bool,
 }
 
 /// Addresses that only background work and page turns look at.
@@ -100,7 +113,7 @@ pub struct PageRing {
     background: CachePadded<Background>,
     /// Held while the page turns; true while the tail is seized.
     turning: Mutex<bool>,
-    shifts: Mutex<VecDeque<Shift>>,
+    shifts: Mutex<Shifts>,
 }
 
 impl PageRing {
@@ -132,6 +145,8 @@ impl PageRing {
                 head: AtomicU64::new(head.words()),
                 read_only: AtomicU64::new(tail.words()),
                 safe_read_only: AtomicU64::new(tail.words()),
+                read_floor: AtomicU64::new(head.words()),
+                update_floor: AtomicU64::new(tail.words()),
             }),
             background: CachePadded::new(Background {
                 flushed_until: AtomicU64::new(tail.words()),
@@ -139,7 +154,7 @@ impl PageRing {
                 ready_pages: AtomicU64::new(ready_pages),
             }),
             turning: Mutex::new(false),
-            shifts: Mutex::new(VecDeque::new()),
+            shifts: Mutex::default(),
         }
     }
 
@@ -189,6 +204,37 @@ impl PageRing {
     #[must_use]
     pub fn read_only(&self) -> Address {
         Address::trusted(self.line.read_only.load(Ordering::Acquire))
+    }
+
+    /// First address that reads may look at: [`head`](Self::head), or beyond all addresses while they are refused. Load it under a
+    /// guard; it holds until the guard ends.
+    #[inline(always)]
+    #[must_use]
+    pub fn read_floor(&self) -> Address {
+        Address::trusted(self.line.read_floor.load(Ordering::Acquire))
+    }
+
+    /// First address that updates may change: [`read_only`](Self::read_only), or beyond all addresses while they are refused. Load it
+    /// under a guard; it holds until the guard ends.
+    #[inline(always)]
+    #[must_use]
+    pub fn update_floor(&self) -> Address {
+        Address::trusted(self.line.update_floor.load(Ordering::Acquire))
+    }
+
+    /// Refuses reads and updates that start from now on, or admits them, as `refused` says: it is asked under a lock, so that of two
+    /// callers the second one's answer counts. Those under way have ended when a bump of the epoch behind this call is safe.
+    pub(crate) fn refuse(&self, refused: impl FnOnce() -> (bool, bool)) {
+        let mut shifts = self.shifts.lock();
+        (shifts.reads_refused, shifts.updates_refused) = refused();
+        self.set_floors(&shifts, Ordering::Release);
+    }
+
+    /// Lets the floors follow; whoever moves `head` or `read_only` or refuses somebody holds the lock of the shifts until then.
+    fn set_floors(&self, shifts: &Shifts, order: Ordering) {
+        let floor = |refused: bool, address: Address| if refused { Address::MAX } else { address }.words();
+        self.line.update_floor.store(floor(shifts.updates_refused, self.read_only()), order);
+        self.line.read_floor.store(floor(shifts.reads_refused, self.head()), order);
     }
 
     /// Nothing below this address changes any more.
@@ -378,19 +424,20 @@ impl PageRing {
         }
         let bumped_early = planted(Mutation::RingShiftAfterBump).then(|| self.epoch.bump());
         self.line.read_only.store(to.words(), Ordering::Release);
+        self.set_floors(&shifts, Ordering::Release);
         if canary::armed("safe_read_only_without_drain") || planted(Mutation::RingShiftWithoutDrain) {
             self.line.safe_read_only.store(to.words(), Ordering::Release);
             return;
         }
         let epoch = bumped_early.unwrap_or_else(|| self.epoch.bump());
-        shifts.push_back(Shift { to, epoch });
+        shifts.waiting.push_back(Shift { to, epoch });
     }
 
     /// Lets `safe_read_only` follow the shifts whose operations have all left. Anybody who waits may help. Call it
     /// without a guard, or the caller's own guard holds it back.
     pub(crate) fn complete_shifts(&self) -> Address {
         if let Some(mut shifts) = self.shifts.try_lock() {
-            while let Some(shift) = shifts.front().copied() {
+            while let Some(shift) = shifts.waiting.front().copied() {
                 if !self.epoch.is_safe(shift.epoch) {
                     break;
                 }
@@ -398,7 +445,7 @@ impl PageRing {
                 // guard's stores, this hands them on.
                 let order = order_unless(Mutation::RingSafeReadOnlyRelaxed, Ordering::Release);
                 self.line.safe_read_only.store(shift.to.words(), order);
-                shifts.pop_front();
+                shifts.waiting.pop_front();
             }
         }
         self.safe_read_only()
@@ -410,13 +457,19 @@ impl PageRing {
         self.background.flushed_until.store(to.words(), Ordering::Release);
     }
 
+    fn move_head(&self, to: Address, order: Ordering) {
+        let shifts = self.shifts.lock();
+        self.line.head.store(to.words(), order);
+        self.set_floors(&shifts, order);
+    }
+
     /// Evicts below `to` for operations that start from now on; returns the epoch after which frames are free (rule 2).
     pub(crate) fn shift_head(&self, to: Address) -> Option<Epoch> {
         debug_assert!(to <= self.flushed_until(), "eviction of {to} before it is flushed");
         if to <= self.head() {
             return None;
         }
-        self.line.head.store(to.words(), Ordering::Release);
+        self.move_head(to, Ordering::Release);
         Some(if planted(Mutation::RingEvictWithoutDrain) { Epoch::ZERO } else { self.epoch.bump() })
     }
 
@@ -450,7 +503,7 @@ impl PageRing {
     /// chain.
     pub(crate) fn shift_begin_in_memory(&self, to: Address) -> Epoch {
         if planted(Mutation::RingHeadBeforeBegin) {
-            self.line.head.store(to.words(), Ordering::Release);
+            self.move_head(to, Ordering::Release);
         }
         self.line.begin.store(to.words(), Ordering::Release);
         // The read-only addresses stay at or above head: an update walks down to read-only and must not enter a frame that
@@ -460,7 +513,7 @@ impl PageRing {
             self.line.safe_read_only.store(to.words(), Ordering::Release);
         }
         // Release pairs with the Acquire in `head`: see above.
-        self.line.head.store(to.words(), order_unless(Mutation::RingForgetRelaxed, Ordering::Release));
+        self.move_head(to, order_unless(Mutation::RingForgetRelaxed, Ordering::Release));
         if planted(Mutation::RingForgetWithoutDrain) { Epoch::ZERO } else { self.epoch.bump() }
     }
 

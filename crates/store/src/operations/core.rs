@@ -89,16 +89,12 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         self.log.ring().prefetch(address, Self::LAYOUT.fixed_words().unwrap_or(LEAD_WORDS));
     }
 
-    /// Where the region of an operation begins (`updates`: of one that needs mutable records), for shortcuts under the guard that was just entered; beyond all addresses when
-    /// the store is not open, so that everybody attempts and meets the error there.
+    /// Where the region of an operation begins (`updates`: of one that needs mutable records), for shortcuts under the guard that
+    /// was just entered; beyond all addresses when it is refused, so that everybody attempts and meets the error there.
     #[inline(always)]
     pub(crate) fn lowest(&self, updates: bool) -> Address {
-        let log = &*self.log;
-        match log.state() {
-            LogState::Open if updates => log.ring().read_only(),
-            LogState::Open => log.ring().head(),
-            _ => Address::MAX,
-        }
+        let ring = self.log.ring();
+        if updates { ring.update_floor() } else { ring.read_floor() }
     }
 
     /// Walks a chain from `from` down to, and including, `lowest`, which is not below `head`.

@@ -1,4 +1,4 @@
-//! The blocking driver: the shortcut; else attempt, remove the obstacle, attempt again.
+//! The blocking driver behind the shortcut: attempt, remove the obstacle, attempt again.
 
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::Participant;
@@ -6,47 +6,15 @@ use oxifaster_core::error::Error;
 use oxifaster_core::hlog::backoff;
 use oxifaster_core::record::WordBuffer;
 
-use super::{Context, Core, Obstacle, Operation, Step, shortcut};
+use super::{Context, Core, Obstacle, Operation, Step};
 use crate::pending::{ColdFound, ColdSearch, blocking};
 use crate::statistics::SessionCounters;
 
-/// Runs an operation to its end on the calling thread: by the shortcut if it can.
+/// Runs an operation to its end on the calling thread; its shortcut, if it has one, was tried before.
 ///
 /// # Errors
 /// The operation's; the device's.
-#[inline(always)]
 pub(crate) fn drive<K, V, O>(
-    core: &Core<K, V>,
-    participant: &mut Participant,
-    scratch: &mut WordBuffer,
-    counters: &SessionCounters,
-    mut operation: O,
-) -> Result<O::Output, Error>
-where
-    K: PersistKey,
-    V: PersistValue,
-    O: Operation<K, V>,
-{
-    {
-        let guard = participant.enter();
-        let candidate = core.index.candidate(operation.key().hash);
-        let mut context = Context { scratch, counters, cold: None };
-        if let Some(output) =
-            shortcut(core, &guard, core.lowest(O::UPDATES), candidate, &mut operation, &mut context)?
-        {
-            return Ok(output);
-        }
-    }
-    drive_on(core, participant, scratch, counters, operation)
-}
-
-/// The rest of [`drive`], out of line: attempts, and between them removes what is in the way.
-///
-/// # Errors
-/// As [`drive`].
-#[cold]
-#[inline(never)]
-fn drive_on<K, V, O>(
     core: &Core<K, V>,
     participant: &mut Participant,
     scratch: &mut WordBuffer,

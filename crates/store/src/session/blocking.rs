@@ -112,17 +112,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        let value = self.worker.drive(Read { key, sink: decode::<V> })?;
-        self.count_read(value.is_some());
-        Ok(value)
-    }
-
-    #[inline(always)]
-    pub(super) fn count_read(&self, hit: bool) {
-        self.worker.counters().reads.add(1);
-        if !hit {
-            self.worker.counters().read_misses.add(1);
-        }
+        self.worker.drive(Read { key, sink: decode::<V> }, |worker, value| worker.count_read(value.is_some()))
     }
 
     /// Copies the encoded bytes of a value into `out`, replacing its content, without allocating if they fit; false, with
@@ -160,9 +150,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
             }
             Ok(())
         };
-        let hit = self.worker.drive(Read { key, sink })?.is_some();
-        self.count_read(hit);
-        Ok(hit)
+        let read = self.worker.drive(Read { key, sink }, |worker, read| worker.count_read(read.is_some()));
+        Ok(read?.is_some())
     }
 
     /// Lends the encoded bytes of a value from the session's buffer.
@@ -220,10 +209,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub fn upsert(&mut self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        self.worker.drive(Upsert { key, value: value.as_ref() })?;
-        self.worker.counters().upserts.add(1);
-        self.worker.count_update();
-        Ok(())
+        self.worker.drive(Upsert { key, value: value.as_ref() }, |worker, ()| {
+            worker.counters().upserts.add(1);
+            worker.count_update();
+        })
     }
 
     /// Changes the value of a key by `modify`, which gets a private copy and says whether to keep its change. An absent
@@ -262,12 +251,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<RmwOutcome, Error> {
         let encoded = key.encode_key()?;
         let key = key_of!(self.worker.core, encoded);
-        let outcome = self.worker.drive(Conditional::new(key, rmw_decision(&mut modify)))?;
-        self.worker.counters().rmws.add(1);
-        if outcome != RmwOutcome::Unchanged {
-            self.worker.count_update();
-        }
-        Ok(outcome)
+        self.worker.drive(Conditional::new(key, rmw_decision(&mut modify)), |worker, outcome| {
+            worker.counters().rmws.add(1);
+            if *outcome != RmwOutcome::Unchanged {
+                worker.count_update();
+            }
+        })
     }
 
     /// Deletes a key; deleting an absent one is fine. Never reads the device.
@@ -295,10 +284,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        self.worker.drive(Delete { key })?;
-        self.worker.counters().deletes.add(1);
-        self.worker.count_update();
-        Ok(())
+        self.worker.drive(Delete { key }, |worker, ()| {
+            worker.counters().deletes.add(1);
+            worker.count_update();
+        })
     }
 
     /// Deletes a key and returns the value that it had.
@@ -324,16 +313,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        let removed = self.worker.drive(Conditional::new(key, remove_decision))?;
-        self.count_conditional(removed.is_some());
-        Ok(removed)
-    }
-
-    fn count_conditional(&mut self, took_effect: bool) {
-        self.worker.counters().conditional.add(1);
-        if took_effect {
-            self.worker.count_update();
-        }
+        let operation = Conditional::new(key, remove_decision);
+        self.worker.drive(operation, |worker, removed| worker.count_conditional(removed.is_some()))
     }
 
     /// Inserts a key that is absent; whether it did.
@@ -360,9 +341,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<bool, Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        let inserted = self.worker.drive(Conditional::with_value(key, value.as_ref(), insert_decision))?;
-        self.count_conditional(inserted);
-        Ok(inserted)
+        let operation = Conditional::with_value(key, value.as_ref(), insert_decision);
+        self.worker.drive(operation, |worker, inserted| worker.count_conditional(*inserted))
     }
 
     /// Replaces the value of a key by `new` if its encoded bytes are those of `expected`.
@@ -392,9 +372,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let (encoded, expected, new) = (key.encode_key()?, expected.encode_value()?, new.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
         let decision = exchange_decision(expected.as_ref());
-        let exchanged = self.worker.drive(Conditional::with_value(key, new.as_ref(), decision))?;
-        self.count_conditional(exchanged.is_ok());
-        Ok(exchanged)
+        let operation = Conditional::with_value(key, new.as_ref(), decision);
+        self.worker.drive(operation, |worker, exchanged| worker.count_conditional(exchanged.is_ok()))
     }
 
     /// Adds to an integer, wrapping around; returns the value before. An absent key starts from zero.
@@ -421,9 +400,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.encode_key()?;
         let key = key_of!(self.worker.core, encoded);
-        let before = self.worker.drive(Add::new(key, delta, add_decision(delta)))?;
-        self.count_conditional(true);
-        Ok(before)
+        let operation = Add::new(key, delta, add_decision(delta));
+        self.worker.drive(operation, |worker, _| worker.count_conditional(true))
     }
 }
 

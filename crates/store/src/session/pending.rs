@@ -155,12 +155,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let mut read = Read { key, sink: decode::<V> };
         let from = match self.worker.attempt(&mut read, None)? {
             Step::Blocked(Obstacle::Cold(from)) => from,
-            step => {
-                let value = match step {
-                    Step::Done(value) => value,
-                    Step::Blocked(_) => self.worker.drive(read)?,
-                };
-                self.count_read(value.is_some());
+            Step::Done(value) => {
+                self.worker.count_read(value.is_some());
+                return Ok(Started::Done(value));
+            }
+            Step::Blocked(_) => {
+                let value = self.worker.drive(read, |worker, value| worker.count_read(value.is_some()))?;
                 return Ok(Started::Done(value));
             }
         };
@@ -217,7 +217,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
                     Some(record) if !record.tombstone => V::Codec::decode(&record.value).map(Some),
                     _ => Ok(None),
                 });
-                self.count_read(matches!(result, Ok(Some(_))));
+                self.worker.count_read(matches!(result, Ok(Some(_))));
                 completed.push(Completed { id, result });
             }
             if !wait || self.pending.in_flight == 0 {

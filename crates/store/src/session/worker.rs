@@ -41,10 +41,49 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         &self.counters.0
     }
 
-    /// Runs an operation to its end on the calling thread.
+    /// Runs an operation to its end on the calling thread, and `count`s what came of it.
+    ///
+    /// The shortcut calls nothing, so that the common case saves no registers: what is left to do otherwise, counting included, is
+    /// one call at the end.
+    ///
+    /// # Errors
+    /// The operation's; the device's.
     #[inline(always)]
-    pub(crate) fn drive<O: Operation<K, V>>(&mut self, operation: O) -> Result<O::Output, Error> {
-        drive(&self.core, &mut self.participant, &mut self.scratch, &self.counters.0, operation)
+    pub(crate) fn drive<O: Operation<K, V>>(
+        &mut self,
+        mut operation: O,
+        count: impl FnOnce(&mut Self, &O::Output),
+    ) -> Result<O::Output, Error> {
+        match self.shortcut(&mut operation) {
+            Ok(Some(output)) => {
+                count(self, &output);
+                Ok(output)
+            }
+            Ok(None) => self.drive_on(operation, count),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[inline(always)]
+    fn shortcut<O: Operation<K, V>>(&mut self, operation: &mut O) -> Result<Option<O::Output>, Error> {
+        let guard = self.participant.enter();
+        let candidate = self.core.index.candidate(operation.key().hash);
+        let lowest = self.core.lowest(O::UPDATES);
+        let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None };
+        shortcut(&self.core, &guard, lowest, candidate, operation, &mut context)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drive_on<O: Operation<K, V>>(
+        &mut self,
+        operation: O,
+        count: impl FnOnce(&mut Self, &O::Output),
+    ) -> Result<O::Output, Error> {
+        let (scratch, counters) = (&mut self.scratch, &self.counters.0);
+        let output = drive(&self.core, &mut self.participant, scratch, counters, operation)?;
+        count(self, &output);
+        Ok(output)
     }
 
     /// One attempt.
@@ -63,6 +102,24 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             }
         }
         operation.attempt(&self.core, &guard, &mut context)
+    }
+
+    /// A read is done.
+    #[inline(always)]
+    pub(crate) fn count_read(&self, hit: bool) {
+        self.counters().reads.add(1);
+        if !hit {
+            self.counters().read_misses.add(1);
+        }
+    }
+
+    /// A conditional operation is done.
+    #[inline(always)]
+    pub(crate) fn count_conditional(&mut self, took_effect: bool) {
+        self.counters().conditional.add(1);
+        if took_effect {
+            self.count_update();
+        }
     }
 
     /// An update took effect.

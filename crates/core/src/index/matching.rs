@@ -2,7 +2,7 @@
 //! What a bucket has of a tag, without a branch per entry.
 //!
 //! Callers: [`HashIndex::candidate`](super::HashIndex::candidate), which asks for the [place](place_of) of an entry, and the scans of
-//! `chain`, which [glance](glance) at each bucket before they look at its entries one after the other. Keys come in any order, so a branch per entry would be
+//! `chain`, which [`glance`] at each bucket before they look at its entries one after the other. Keys come in any order, so a branch per entry would be
 //! guessed wrong for every other key; and a wrong guess about a line that is still on its way keeps the processor from
 //! starting on the next operation's lines meanwhile, which is where the speed of single operations comes from.
 //!

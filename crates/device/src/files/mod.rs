@@ -172,15 +172,15 @@ impl FileSystemDisk {
     ///
     /// # Examples
     /// ```
-    /// use oxifaster_device::{FileSystemDisk, METADATA_SLOT_BYTES, MetadataSlot, StorageDevice};
+    /// use oxifaster_device::{FileSystemDisk, MetadataSlot, StorageDevice};
     ///
     /// let folder = tempfile::tempdir()?;
     /// let owner = FileSystemDisk::single_file(folder.path().join("events.log"))?;
     /// owner.write_metadata(MetadataSlot::Odd, b"news")?;
     /// let reader = FileSystemDisk::single_file_read_only(folder.path().join("events.log"))?;
-    /// let mut slot = vec![0; METADATA_SLOT_BYTES];
-    /// reader.read_metadata(MetadataSlot::Odd, &mut slot)?;
-    /// assert!(slot.starts_with(b"news"));
+    /// let mut front = [0; 4];
+    /// reader.read_metadata(MetadataSlot::Odd, &mut front)?;
+    /// assert_eq!(&front, b"news");
     /// assert!(reader.write_metadata(MetadataSlot::Even, b"no").is_err());
     /// # Ok::<(), std::io::Error>(())
     /// ```

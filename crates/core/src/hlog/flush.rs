@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oxifaster_device::local::with_local_queue;
-use oxifaster_device::sync::atomic::Ordering;
+use oxifaster_device::sync::atomic::{Ordering, fence};
 use oxifaster_device::sync::canary;
 use oxifaster_device::{Completion, DeviceError, DeviceErrorKind, IoOperation, IoQueue, IoRequest, Wait};
 
@@ -32,10 +32,11 @@ impl HybridLog {
     /// # Errors
     /// The device's error; `Poisoned` once a sync has failed; `Closed`.
     pub fn flush(&self) -> Result<Address, Error> {
+        let _flushing = self.flushing.lock();
+        // Behind the lock: the flush before this one may have met a sync that failed.
         if self.state() != LogState::Open {
             return Err(self.state_error());
         }
-        let _flushing = self.flushing.lock();
         self.flush_exclusive(false)
     }
 
@@ -63,6 +64,11 @@ impl HybridLog {
         let flushed = self.flush_exclusive(true);
         if flushed.is_err() && !self.has_failed_sync() {
             self.set_state(LogState::Open);
+            // SeqCst pairs with the fence in `poison`: either it sees an open log, or its failed sync is seen here.
+            fence(Ordering::SeqCst);
+            if self.has_failed_sync() {
+                self.poison();
+            }
         } else {
             self.stop_maintenance();
         }
@@ -245,7 +251,7 @@ impl HybridLog {
         let cut = self.device.truncate_after(tail.byte_offset());
         cut.map_err(|error| {
             Error::from(error).with_context(
-                "the log was left without being closed so often that what lies behind its end must be cut off, and that                  failed; what was flushed is untouched",
+                "the log was left without being closed so often that what lies behind its end must be cut off, and that failed; what was flushed is untouched",
             )
         })?;
         self.sync_blocks()

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use oxifaster_device::metadata::MetadataArea;
-use oxifaster_device::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use oxifaster_device::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use oxifaster_device::sync::thread::JoinHandle;
 use oxifaster_device::sync::{Condvar, Mutex, clock};
 use oxifaster_device::{StorageDevice, Words};
@@ -225,6 +225,8 @@ impl HybridLog {
     pub(crate) fn poison(&self) {
         // Release: before the state, for a close that is under way.
         self.sync_failed.store(true, Ordering::Release);
+        // SeqCst pairs with the fence in `close`, which opens the log again.
+        fence(Ordering::SeqCst);
         // Release: as in `set_state`.
         let (open, poisoned) = (LogState::Open as u32, LogState::Poisoned as u32);
         if self.state.compare_exchange(open, poisoned, Ordering::Release, Ordering::Relaxed).is_ok() {

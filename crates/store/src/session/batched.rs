@@ -1,6 +1,6 @@
 //! What each batched operation does for one of its items.
 //!
-//! Callers: the batches of sessions, blocking and asynchronous, through `groups` and `deferred`. Results are kept by place,
+//! Callers: the batches of sessions, through `groups` and `deferred`. Results are kept by place,
 //! since operations end in any order.
 
 use std::marker::PhantomData;

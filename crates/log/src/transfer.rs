@@ -17,14 +17,18 @@ pub(crate) const REQUEST_BYTES: u64 = 1 << 20;
 /// A request that moved fewer bytes than asked is submitted again, so many times.
 pub(crate) const ROUNDS_MAX: usize = 8;
 
-/// Writes all of `parts`: offset and memory.
-pub(crate) fn write_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<(), DeviceError> {
-    move_all(device, parts, IoOperation::Write)
+/// Writes all of `parts`: offset and memory. `meanwhile` is run once, while they are on their way.
+pub(crate) fn write_all(
+    device: &dyn StorageDevice,
+    parts: &[(u64, IoBuffer)],
+    meanwhile: impl FnOnce(),
+) -> Result<(), DeviceError> {
+    move_all(device, parts, IoOperation::Write, meanwhile)
 }
 
 /// Reads all of `parts`; what lies behind the end of the device is an error.
 pub(crate) fn read_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<(), DeviceError> {
-    move_all(device, parts, IoOperation::Read)
+    move_all(device, parts, IoOperation::Read, || {})
 }
 
 /// Reads `parts`, which follow each other, as far as the device has them now. Returns how many bytes that are: somebody else may
@@ -32,8 +36,10 @@ pub(crate) fn read_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) ->
 pub(crate) fn read_some(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<usize, DeviceError> {
     let mut moved = 0;
     let wanted: Vec<usize> = (0..parts.len()).collect();
-    let mut short =
-        with_local_queue(device, |queue| round(queue, parts, &wanted, IoOperation::Read, &mut moved))??;
+    let mut short = with_local_queue(device, |queue| {
+        let submitted = submit(queue, parts, &wanted, IoOperation::Read);
+        reap(queue, submitted, &mut moved)
+    })??;
     short.sort_unstable();
     Ok(short.first().map_or(usize::MAX, |(place, bytes)| {
         parts.iter().take(*place).map(|(_, buffer)| buffer.len_bytes()).sum::<usize>() + bytes
@@ -56,11 +62,19 @@ fn move_all(
     device: &dyn StorageDevice,
     parts: &[(u64, IoBuffer)],
     operation: fn(IoBuffer) -> IoOperation,
+    meanwhile: impl FnOnce(),
 ) -> Result<(), DeviceError> {
     let mut missing: Vec<usize> = (0..parts.len()).collect();
     let mut moved = 0;
+    let mut meanwhile = Some(meanwhile);
     for _ in 0..ROUNDS_MAX {
-        let short = with_local_queue(device, |queue| round(queue, parts, &missing, operation, &mut moved))??;
+        let short = with_local_queue(device, |queue| {
+            let submitted = submit(queue, parts, &missing, operation);
+            if let Some(meanwhile) = meanwhile.take() {
+                meanwhile();
+            }
+            reap(queue, submitted, &mut moved)
+        })??;
         missing = short.into_iter().map(|(place, _)| place).collect();
         if missing.is_empty() {
             return Ok(());
@@ -71,27 +85,33 @@ fn move_all(
     Err(DeviceError::new(DeviceErrorKind::Io, message).at_offset(offset))
 }
 
-/// Submits the parts named by `wanted` and waits for all of them. Returns those that came up short, with the bytes that moved.
-fn round(
+/// Starts the parts named by `wanted`, up to the first that is refused. Returns how many, and why no more.
+fn submit(
     queue: &mut dyn IoQueue,
     parts: &[(u64, IoBuffer)],
     wanted: &[usize],
     operation: fn(IoBuffer) -> IoOperation,
-    moved: &mut usize,
-) -> Result<Vec<(usize, usize)>, DeviceError> {
-    let mut failure = None;
+) -> (usize, Option<DeviceError>) {
     let mut submitted = 0;
     for place in wanted {
         let Some((offset, buffer)) = parts.get(*place) else { continue };
         let request = IoRequest { tag: *place as u64, offset: *offset, operation: operation(buffer.clone()) };
         match queue.submit(request) {
             Ok(()) => submitted += 1,
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
+            Err(error) => return (submitted, Some(error)),
         }
     }
+    // One alone is done by the thread that reaps it. What a broken queue says here, its reaps say again.
+    let kicked = if submitted > 1 { queue.kick() } else { Ok(()) };
+    (submitted, kicked.err())
+}
+
+/// Waits for all that was started. Returns the parts that came up short, with the bytes that moved.
+fn reap(
+    queue: &mut dyn IoQueue,
+    (mut submitted, mut failure): (usize, Option<DeviceError>),
+    moved: &mut usize,
+) -> Result<Vec<(usize, usize)>, DeviceError> {
     let mut short = Vec::new();
     let mut completions = Vec::with_capacity(submitted);
     while submitted > 0 {

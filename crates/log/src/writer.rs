@@ -5,8 +5,9 @@
 //! 1. Walk: from header to header, as far as entries are complete.
 //! 2. When a commit is wanted: take the words for its record and padding at the tail; wait for the entries below, which are
 //!    copies under way; fill in the record.
-//! 3. Write whole blocks below what was walked, each once. A batch at a time; all of its requests are reaped before memory is
-//!    released or anything is handed on.
+//! 3. Write whole blocks below what was walked, each once. A batch at a time; all of its requests are reaped before its memory is
+//!    released or anything is handed on. While it is on its way, the memory of the batch before is zeroed and the next entries are
+//!    walked: a fast device would wait for both.
 //! 4. A commit whose blocks are all written goes to the syncer.
 //!
 //! Invariants:
@@ -42,6 +43,8 @@ pub(crate) struct Writer {
     /// User entries below `walked`.
     entries: u64,
     written: u64,
+    /// Words below `written` may be given up since the last time.
+    unreleased: bool,
     /// The last commit that was placed.
     last: KnownCommit,
     last_at: Instant,
@@ -60,6 +63,7 @@ impl Writer {
             walked: last.until,
             entries: last.entries,
             written: last.until,
+            unreleased: false,
             last,
             last_at: clock::now(),
             pending: None,
@@ -78,6 +82,7 @@ impl Writer {
             }
             if let Err(error) = self.round(work) {
                 tracing::warn!(%error, "writing a log failed; the next request tries again");
+                self.release_written();
                 self.log.progress.fail(error);
             }
         }
@@ -106,7 +111,22 @@ impl Writer {
         if let Some(cut) = work.cut {
             self.cut(&cut)?;
         }
+        self.end_round();
         Ok(())
+    }
+
+    /// Words are zeroed while the next blocks are written, or now when there are none to speak of: a device need not wait for that.
+    fn end_round(&mut self) {
+        if !self.log.persistent {
+            return;
+        }
+        let go_on = self.walked - self.written >= (self.log.config.page_size / 8) as u64;
+        if go_on {
+            self.log.progress.nudge();
+        } else {
+            self.release_written();
+        }
+        self.log.progress.room_made();
     }
 
     fn policy_wants(&self, work: &Work) -> bool {
@@ -202,6 +222,8 @@ impl Writer {
                     let walked = self.walk();
                     let before = self.log.ring.limit();
                     self.write_blocks()?;
+                    self.release_written();
+                    self.log.progress.room_made();
                     if !walked && before == self.log.ring.limit() {
                         backoff(&mut rounds);
                     }
@@ -250,16 +272,33 @@ impl Writer {
             if canary::armed("log_release_unwritten") {
                 self.release(self.walked);
             }
-            let outcome = write_all(self.log.device.as_ref(), &self.requests(batch_end)?);
+            let device = Arc::clone(&self.log.device);
+            let requests = self.requests(batch_end)?;
+            let outcome = write_all(device.as_ref(), &requests, || self.meanwhile());
             match outcome {
                 Err(error) if canary::armed("log_ignore_write_error") => drop(error),
                 outcome => outcome.map_err(|error| self.log.judged(error))?,
             }
             self.written = batch_end;
-            self.release(self.written);
+            self.unreleased = true;
         }
-        self.log.progress.room_made();
         Ok(())
+    }
+
+    /// What is done while a batch is on its way, so that the next one finds the device idle for a moment only.
+    fn meanwhile(&mut self) {
+        if self.unreleased {
+            self.release_written();
+            self.log.progress.room_made();
+        }
+        self.walk();
+    }
+
+    fn release_written(&mut self) {
+        if self.unreleased {
+            self.release(self.written);
+            self.unreleased = false;
+        }
     }
 
     /// The blocks from `written` to `end` as requests on the ring's memory.

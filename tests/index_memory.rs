@@ -59,23 +59,25 @@ fn a_small_index_is_reopened_within_the_plan_or_refused() {
     let text = refused.to_string();
     assert!(text.contains("give table_size 262144, or a log_memory_size of at least"), "{text}");
 
-    // Room in the memory of the log: the table is raised, and the sum stays.
-    let roomy = config(1 << 8, 40 << 20);
-    let planned = roomy.memory_plan();
-    let store: Store = Arc::new(FasterKv::open(roomy, disk.open().unwrap()).unwrap());
-    let report = store.recovery_report().clone();
-    assert_eq!(report.table_raised_to, Some(1 << 18), "{report:?}");
-    assert!(report.log_memory_lowered_to.is_some_and(|bytes| bytes < 24 << 20), "{report:?}");
-    assert_eq!(report.overflow_beyond_budget, 0, "{report:?}");
-    let plan = store.memory_plan();
-    assert!(plan.total_bytes() <= planned.total_bytes(), "{plan:?} of {planned:?}");
-    assert!(store.stats().log_bytes_in_memory <= plan.log_bytes);
-    assert!(index_bytes(&store) <= plan.table_bytes + plan.overflow_bytes);
-    expect_every_key(&store);
-    let mut session = store.start_session().unwrap();
-    (0..1000).for_each(|key| session.upsert(KEYS + key, 1).unwrap());
-    store.close().unwrap();
-    drop((session, store));
+    // Room in the memory of the log: the table is raised, and the sum stays; the next time, too, when the table is recorded.
+    for _ in 0..2 {
+        let roomy = config(1 << 8, 40 << 20);
+        let planned = roomy.memory_plan();
+        let store: Store = Arc::new(FasterKv::open(roomy, disk.open().unwrap()).unwrap());
+        let report = store.recovery_report().clone();
+        assert_eq!(report.table_raised_to, Some(1 << 18), "{report:?}");
+        assert!(report.log_memory_lowered_to.is_some_and(|bytes| bytes < 24 << 20), "{report:?}");
+        assert_eq!(report.overflow_beyond_budget, 0, "{report:?}");
+        let plan = store.memory_plan();
+        assert!(plan.total_bytes() <= planned.total_bytes(), "{plan:?} of {planned:?}");
+        assert!(store.stats().log_bytes_in_memory <= plan.log_bytes);
+        assert!(index_bytes(&store) <= plan.table_bytes + plan.overflow_bytes);
+        expect_every_key(&store);
+        let mut session = store.start_session().unwrap();
+        (0..1000).for_each(|key| session.upsert(KEYS + key, 1).unwrap());
+        store.close().unwrap();
+        drop((session, store));
+    }
 
     // What the refusal named works, and the raised table is the least from now on.
     for asked in [1 << 18, 1 << 8] {

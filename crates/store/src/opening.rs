@@ -34,8 +34,13 @@ pub(crate) struct Opening<'a, K, V> {
 impl<'a, K: PersistKey, V: PersistValue> Opening<'a, K, V> {
     /// Opens the log, and reads nothing of it yet.
     pub(crate) fn new(asked: &'a FasterKvConfig, device: Arc<dyn StorageDevice>) -> Result<Self, Error> {
-        let (opened, owner) = open_log::<K, V>(asked, &device)?;
+        let (mut opened, mut owner) = open_log::<K, V>(asked, &device)?;
         let room = IndexRoom::new(asked, owner.table_bits, opened.log.layout().page_bytes());
+        if room.config.log_memory_size < asked.log_memory_size {
+            // Its frames go before others come.
+            drop(opened);
+            (opened, owner) = open_log::<K, V>(&room.config, &device)?;
+        }
         Ok(Self { asked, device, opened, owner, room, types: PhantomData })
     }
 

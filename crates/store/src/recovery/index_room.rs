@@ -3,7 +3,8 @@
 //! Called at open. What a configuration plans is a promise (DESIGN D5), but the keys of a store are known only when its log
 //! has been read, and recovery needs an entry for each chain of records that exists: two can't be joined. So:
 //!
-//! 1. The table is the one asked for, or the largest one used since the log began. That is known beforehand.
+//! 1. The table is the one asked for, or the largest one used since the log began. That is known beforehand, and the log's memory
+//!    pays for the difference as far as it can; a store is not refused for it.
 //! 2. Overflow buckets may exceed their budget by the *allowance*: an eighth of the planned memory, at least 8 MiB. Together
 //!    with everything else a process does not plan, that stays within 1.25 times the plan plus 64 MiB. But not by more than
 //!    four times the table: chains of buckets would get long, and a larger table is what the keys need.
@@ -36,16 +37,16 @@ pub(crate) struct IndexRoom {
 
 impl IndexRoom {
     /// What is tried first.
-    pub(crate) fn new(config: &FasterKvConfig, recorded_table_bits: u8, page_bytes: u64) -> Self {
-        let table_size = config.table_size.max(1 << recorded_table_bits);
-        let config = FasterKvConfig { table_size, ..config.clone() };
+    pub(crate) fn new(asked: &FasterKvConfig, recorded_table_bits: u8, page_bytes: u64) -> Self {
+        let log_bytes_min = page_bytes * FRAMES_MIN;
+        let table_size = asked.table_size.max(1 << recorded_table_bits);
+        let raised = FasterKvConfig { table_size, ..asked.clone() };
+        let more_bytes = index_bytes(&raised) - index_bytes(asked);
+        let paid_by_log = more_bytes.min(asked.log_memory_size.saturating_sub(log_bytes_min));
+        let config = FasterKvConfig { log_memory_size: asked.log_memory_size - paid_by_log, ..raised };
         let allowance_bytes = (config.memory_plan().total_bytes() / 8).max(ALLOWANCE_BYTES_MIN);
-        Self {
-            beyond_buckets: (allowance_bytes / BUCKET_BYTES).min(table_size * BEYOND_PER_BUCKET),
-            config,
-            allowance_bytes,
-            log_bytes_min: page_bytes * FRAMES_MIN,
-        }
+        let beyond_buckets = (allowance_bytes / BUCKET_BYTES).min(table_size * BEYOND_PER_BUCKET);
+        Self { config, beyond_buckets, allowance_bytes, log_bytes_min }
     }
 
     /// What carries about `keys` keys, for which this was not enough.
@@ -92,6 +93,11 @@ impl IndexRoom {
     }
 }
 
+/// Bytes of a table and its overflow buckets.
+fn index_bytes(config: &FasterKvConfig) -> u64 {
+    config.table_size.saturating_add(config.overflow_budget()).saturating_mul(BUCKET_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +112,9 @@ mod tests {
     fn a_recorded_table_counts_and_its_overflow_with_it() {
         let room = IndexRoom::new(&config(1 << 10, 64 << 20), 14, PAGE);
         assert_eq!((room.config.table_size, room.config.overflow_budget()), (1 << 14, 1 << 12));
-        assert_eq!(room.config.log_memory_size, 64 << 20);
+        assert_eq!(room.config.log_memory_size + index_bytes(&room.config), (64 << 20) + (64 << 10) * 5 / 4);
+        let poor = IndexRoom::new(&config(1 << 10, PAGE * FRAMES_MIN), 14, PAGE);
+        assert_eq!(poor.config.log_memory_size, PAGE * FRAMES_MIN, "no less than it works with");
         assert_eq!(room.beyond_buckets, 4 << 14);
         let large = IndexRoom::new(&config(1 << 16, 64 << 20), 0, PAGE);
         assert_eq!(large.beyond_buckets, large.plan().total_bytes() / 8 / 64);

@@ -93,7 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let (source, mut prng) = (Keys::new(arguments.keys, Distribution::Uniform), Prng::lane(7, 0));
     let keys: Vec<u64> = (0..arguments.operations).map(|_| source.next(&mut prng)).collect();
     let lines = lines_per_operation(record_bytes);
-    println!("{} keys, values of {VALUE_BYTES} bytes, {lines:.3} lines per operation, one thread", arguments.keys);
+    println!(
+        "{} keys, values of {VALUE_BYTES} bytes, {lines:.3} lines per operation, one thread",
+        arguments.keys
+    );
     println!("| operation | million per second | bound | / bound |");
     println!("|---|---|---|---|");
     for (name, run) in WORKLOADS {

@@ -12,6 +12,7 @@ mod external;
 mod lines;
 mod memory;
 mod probe;
+mod scaling;
 mod stores;
 mod table;
 mod wal;
@@ -33,6 +34,8 @@ enum Command {
     Lines(lines::Arguments),
     /// The index at different loads: memory per key against speed.
     Table(table::Arguments),
+    /// A simulation: what the lines that cores share would cost on machines with many of them.
+    Scaling(scaling::Arguments),
     /// Stores with their data in memory and on a device: single operations and batches, uniform and zipfian.
     Engines(comparison::Arguments),
     /// Point reads of data larger than memory, beside a loop of plain reads of the same file.
@@ -46,6 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Memory(arguments) => memory::run(&arguments),
         Command::Lines(arguments) => lines::run(&arguments),
         Command::Table(arguments) => table::run(&arguments),
+        Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Engines(arguments) => comparison::run(&arguments),
         Command::Cold(arguments) => cold::run(&arguments),
         Command::Log(arguments) => wal::run(&arguments),

@@ -6,10 +6,12 @@
 
 mod bounds;
 mod cold;
+mod cold_engines;
 mod comparison;
 mod engines;
 mod external;
 mod lines;
+mod load;
 mod memory;
 mod probe;
 mod stores;
@@ -37,6 +39,13 @@ enum Command {
     Engines(comparison::Arguments),
     /// Point reads of data larger than memory, beside a loop of plain reads of the same file.
     Cold(cold::Arguments),
+    /// Records into a store whose log memory holds a part of them, beside fio's sequential writes.
+    Load(load::Arguments),
+    /// Point reads of data larger than memory beside RocksDB, fjall, redb and LMDB, each in a memory limit of the kernel.
+    ColdEngines(cold_engines::Arguments),
+    /// One process of `cold-engines`.
+    #[command(hide = true)]
+    ColdProcess(cold_engines::process::Arguments),
     /// `FasterLog` beside fio, RocksDB's and SQLite's write-ahead logs: appends, durable appends, scans.
     Log(wal::Arguments),
 }
@@ -48,6 +57,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Table(arguments) => table::run(&arguments),
         Command::Engines(arguments) => comparison::run(&arguments),
         Command::Cold(arguments) => cold::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
+        Command::ColdEngines(arguments) => cold_engines::run(&arguments),
+        Command::ColdProcess(arguments) => cold_engines::process::run(&arguments),
         Command::Log(arguments) => wal::run(&arguments),
     }
 }

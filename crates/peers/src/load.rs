@@ -66,7 +66,6 @@ struct Reached {
     inserted: f64,
     flushed: f64,
     cpu: f64,
-    written_bytes: u64,
     overflow_buckets: u64,
     peak_bytes: u64,
 }
@@ -134,7 +133,6 @@ fn load(arguments: &Arguments, threads: u64, place: &Path) -> Result<Reached, Fa
         inserted,
         flushed,
         cpu,
-        written_bytes: statistics.device_write_bytes,
         overflow_buckets: statistics.index_overflow_buckets,
         peak_bytes: resident_peak()?,
     };
@@ -211,7 +209,5 @@ fn print(arguments: &Arguments, loads: &[Vec<Reached>], device: &[f64]) {
             of(&|load| load.overflow_buckets as f64),
             of(&|load| load.peak_bytes as f64 / f64::from(1 << 20)),
         );
-        let written = of(&|load| load.written_bytes as f64 / (keys * RECORD_BYTES as f64));
-        eprintln!("{threads} thread(s): {written:.3} bytes written for each byte of record");
     }
 }

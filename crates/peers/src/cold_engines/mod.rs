@@ -24,6 +24,7 @@ pub mod process;
 mod stores;
 mod table;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -83,6 +84,8 @@ struct Loaded {
     /// Largest memory that a reading process had, by the count of its limit.
     peak_bytes: u64,
     rounds: Vec<Vec<Reached>>,
+    /// Why it is not read any more.
+    failure: Option<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -107,15 +110,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut fio = Vec::new();
     for round in 0..arguments.rounds {
-        for store in &mut loaded {
-            arguments.read(store, round + 1)?;
+        // A store that its limit ended is told in the table, and the others are measured all the same.
+        for store in loaded.iter_mut().filter(|store| store.failure.is_none()) {
+            store.failure = arguments.read(store, round + 1).err().map(|error| error.to_string());
         }
-        if let Some(rate) = arguments.fio(folder.path())? {
+        // The first is this repository's own unless it was left out: its file has no holes.
+        if let Some(first) = loaded.first()
+            && let Some(rate) = arguments.fio(&first.folder)?
+        {
             fio.push(rate);
         }
     }
     table::print(arguments, &loaded, &fio, &load);
-    Ok(())
+    match loaded.into_iter().find_map(|store| store.failure) {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
 }
 
 impl Arguments {
@@ -159,6 +169,7 @@ impl Arguments {
             disk_bytes,
             peak_bytes: 0,
             rounds: Vec::new(),
+            failure: None,
         })
     }
 
@@ -215,11 +226,10 @@ fn files(folder: &Path) -> Result<Vec<(PathBuf, std::fs::Metadata)>, Failure> {
 
 /// Bytes of the blocks that files take.
 fn disk_bytes(folder: &Path) -> Result<u64, Failure> {
-    use std::os::unix::fs::MetadataExt;
     Ok(files(folder)?.iter().map(|(_, metadata)| metadata.blocks() * 512).sum())
 }
 
 fn largest_file(folder: &Path) -> Result<Option<PathBuf>, Failure> {
-    let largest = files(folder)?.into_iter().max_by_key(|(_, metadata)| metadata.len());
+    let largest = files(folder)?.into_iter().max_by_key(|(_, metadata)| metadata.blocks());
     Ok(largest.map(|(path, _)| path))
 }

@@ -42,7 +42,7 @@ pub struct Arguments {
     seconds: f64,
     #[arg(long, default_value_t = 0.0)]
     warm_up: f64,
-    /// What is drawn follows from it.
+    /// What is drawn follows from it, differently for every way and thread: who reads the same keys once more reads what it has cached.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -110,7 +110,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             {
                 // The first way of a distribution fills the caches for all of them.
                 let warm_up = if place == 0 { arguments.warm_up } else { arguments.warm_up.min(0.3) };
-                reached.push(measure(store.as_ref(), arguments, (name, &keys), *way, warm_up)?);
+                let seed = arguments.seed << 16 | reached.len() as u64;
+                reached.push(measure(
+                    store.as_ref(),
+                    (name, &keys),
+                    *way,
+                    Times { seed, warm_up, seconds: arguments.seconds },
+                )?);
             }
         }
     }
@@ -141,12 +147,19 @@ fn device_bytes() -> Result<u64, Failure> {
     Ok(line.ok_or("no read_bytes in /proc/self/io")?.parse()?)
 }
 
+/// What is drawn, and for how long.
+#[derive(Clone, Copy)]
+struct Times {
+    seed: u64,
+    warm_up: f64,
+    seconds: f64,
+}
+
 fn measure(
     store: &dyn ColdStore,
-    arguments: &Arguments,
     (name, keys): (&str, &Keys),
     way: Way,
-    warm_up: f64,
+    times: Times,
 ) -> Result<Reached, Failure> {
     let is_over = AtomicBool::new(false);
     let counters: Vec<AtomicU64> = (0..way.threads).map(|_| AtomicU64::new(0)).collect();
@@ -155,7 +168,7 @@ fn measure(
             .iter()
             .enumerate()
             .map(|(lane, counter)| {
-                let mut prng = Prng::lane(arguments.seed, lane as u64);
+                let mut prng = Prng::lane(times.seed, lane as u64);
                 let draw = move || keys.next(&mut prng);
                 let is_over = &is_over;
                 scope.spawn(move || {
@@ -164,9 +177,9 @@ fn measure(
             })
             .collect();
         let moments = (|| {
-            std::thread::sleep(Duration::from_secs_f64(warm_up));
+            std::thread::sleep(Duration::from_secs_f64(times.warm_up));
             let before = Moment::now(&counters)?;
-            std::thread::sleep(Duration::from_secs_f64(arguments.seconds));
+            std::thread::sleep(Duration::from_secs_f64(times.seconds));
             Ok((before, Moment::now(&counters)?))
         })();
         is_over.store(true, Ordering::Relaxed);

@@ -40,6 +40,9 @@ pub fn print(arguments: &Arguments, stores: &[Loaded], fio: &[ReadRate], load_be
             store.peak_bytes >> 20
         );
     }
+    for (name, failure) in stores.iter().filter_map(|store| Some((store.name, store.failure.as_ref()?))) {
+        println!("\n**{name} was not measured to the end**: {failure}");
+    }
     println!(
         "\n| keys | store | threads | keys of a call | keys/s | processor us per key | device bytes per key |"
     );
@@ -81,6 +84,7 @@ fn print_ratios(stores: &[Loaded]) {
         for peer in &peers {
             let (Some(our_way), Some(their_way)) = (best(ours, distribution), best(peer, distribution))
             else {
+                cells.push("-".to_owned());
                 continue;
             };
             let ratio = |upper: Vec<f64>, lower: Vec<f64>| {

@@ -18,15 +18,18 @@ use rocksdb::{
 use super::{ColdStore, Demand, Reader, is_value, value_of};
 use crate::stores::{Failure, rocks};
 
-/// Memory of tables that are written, which are empty while it is read, and of its table readers.
-const OTHER_BYTES: u64 = 16 << 20;
+/// What the process was seen to need beyond its block cache, whatever the size of that: what blocks take in the allocator beyond their
+/// bytes, table readers, buffers of direct reads. With less, the kernel ended it at the limit.
+const OTHER_BYTES: u64 = 56 << 20;
+/// The smallest block cache.
+const CACHE_BYTES_MIN: u64 = 8 << 20;
 const LOAD_BATCH: u64 = 1000;
 
 pub struct Rocks(DB);
 
 fn options(demand: Demand<'_>) -> Result<Options, Failure> {
     let mut blocks = BlockBasedOptions::default();
-    let cache_bytes = demand.store_bytes().saturating_sub(OTHER_BYTES);
+    let cache_bytes = demand.store_bytes().saturating_sub(OTHER_BYTES).max(CACHE_BYTES_MIN);
     blocks.set_block_cache(&rocks::cache(usize::try_from(cache_bytes)?)?);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);

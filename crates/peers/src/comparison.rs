@@ -51,7 +51,7 @@ pub struct Arguments {
     external: Vec<External>,
     /// One JSON object instead of a table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// What is measured in a row of the table.

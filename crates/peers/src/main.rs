@@ -52,14 +52,27 @@ enum Command {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
-        Command::Memory(arguments) => memory::run(&arguments),
-        Command::Lines(arguments) => lines::run(&arguments),
-        Command::Table(arguments) => table::run(&arguments),
-        Command::Engines(arguments) => comparison::run(&arguments),
-        Command::Cold(arguments) => cold::run(&arguments),
+        Command::Memory(arguments) => with_load(arguments.json, || memory::run(&arguments)),
+        Command::Lines(arguments) => with_load(false, || lines::run(&arguments)),
+        Command::Table(arguments) => with_load(false, || table::run(&arguments)),
+        Command::Engines(arguments) => with_load(arguments.json, || comparison::run(&arguments)),
+        Command::Cold(arguments) => with_load(false, || cold::run(&arguments)),
         Command::Load(arguments) => load::run(&arguments),
         Command::ColdEngines(arguments) => cold_engines::run(&arguments),
         Command::ColdProcess(arguments) => cold_engines::process::run(&arguments),
         Command::Log(arguments) => wal::run(&arguments),
     }
+}
+
+/// Runs a command, and says how busy the machine was.
+fn with_load(json: bool, run: impl FnOnce() -> Result<(), stores::Failure>) -> Result<(), stores::Failure> {
+    let before = wal::load_average();
+    run()?;
+    let text = format!("\nLoad of the machine: {before} before, {} after.", wal::load_average());
+    if json {
+        eprintln!("{text}")
+    } else {
+        println!("{text}")
+    }
+    Ok(())
 }

@@ -113,3 +113,18 @@ pub fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
 }
+
+/// Waits until this process has nothing to do any more, but not longer than `most`; whether it came to that.
+pub fn wait_idle(most: Duration) -> Result<bool, Box<dyn std::error::Error>> {
+    // Less than two of the kernel's ticks in such a time is less than a third of a core.
+    let step = Duration::from_millis(60);
+    let start = Instant::now();
+    while start.elapsed() < most {
+        let before = cpu_seconds()?;
+        std::thread::sleep(step);
+        if cpu_seconds()? - before < 0.015 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

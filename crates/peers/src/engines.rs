@@ -1,8 +1,13 @@
 //! The engines behind one trait: a thread's handle for 8-byte keys and values.
+//!
+//! The maps get capacity for all keys and a fast hash (`foldhash`, what `hashbrown` has by default): with the standard library's SipHash, which
+//! is their default, they would be slower. They have no batched calls: batches are loops, but papaya's
+//! guard is taken once for each.
 
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use oxifaster::device::NullDisk;
 use oxifaster::store::{FasterKv, FasterKvConfig, Session};
 use papaya::HashMap;
@@ -112,16 +117,16 @@ impl Engine for Oxifaster {
     }
 }
 
-pub struct Papaya(HashMap<u64, u64>);
+pub struct Papaya(HashMap<u64, u64, RandomState>);
 
 impl Papaya {
     pub fn new(keys: u64) -> Self {
-        Self(HashMap::builder().capacity(keys as usize).build())
+        Self(HashMap::builder().capacity(keys as usize).hasher(RandomState::default()).build())
     }
 }
 
-/// papaya's guard is taken per operation: an application that holds it longer would hold back reclamation.
-struct PapayaHandle<'a>(&'a HashMap<u64, u64>);
+/// papaya's guard is taken per call: an application that holds it longer would hold back reclamation.
+struct PapayaHandle<'a>(&'a HashMap<u64, u64, RandomState>);
 
 impl Handle for PapayaHandle<'_> {
     #[inline]
@@ -138,6 +143,25 @@ impl Handle for PapayaHandle<'_> {
     fn rmw(&mut self, key: u64) {
         self.0.pin().update_or_insert(key, |value| value.wrapping_add(1), 1);
     }
+
+    fn read_batch(&mut self, keys: &[u64], sum: &mut u64) {
+        let map = self.0.pin();
+        keys.iter().for_each(|key| *sum = sum.wrapping_add(map.get(key).copied().unwrap_or(0)));
+    }
+
+    fn upsert_batch(&mut self, pairs: &[(u64, u64)]) {
+        let map = self.0.pin();
+        pairs.iter().for_each(|(key, value)| {
+            map.insert(*key, *value);
+        });
+    }
+
+    fn rmw_batch(&mut self, keys: &[u64]) {
+        let map = self.0.pin();
+        keys.iter().for_each(|key| {
+            map.update_or_insert(*key, |value| value.wrapping_add(1), 1);
+        });
+    }
 }
 
 impl Engine for Papaya {
@@ -150,15 +174,15 @@ impl Engine for Papaya {
     }
 }
 
-pub struct Dashmap(DashMap<u64, u64>);
+pub struct Dashmap(DashMap<u64, u64, RandomState>);
 
 impl Dashmap {
     pub fn new(keys: u64) -> Self {
-        Self(DashMap::with_capacity(keys as usize))
+        Self(DashMap::with_capacity_and_hasher(keys as usize, RandomState::default()))
     }
 }
 
-struct DashmapHandle<'a>(&'a DashMap<u64, u64>);
+struct DashmapHandle<'a>(&'a DashMap<u64, u64, RandomState>);
 
 impl Handle for DashmapHandle<'_> {
     #[inline]
@@ -187,15 +211,15 @@ impl Engine for Dashmap {
     }
 }
 
-pub struct Scc(scc::HashMap<u64, u64>);
+pub struct Scc(scc::HashMap<u64, u64, RandomState>);
 
 impl Scc {
     pub fn new(keys: u64) -> Self {
-        Self(scc::HashMap::with_capacity(keys as usize))
+        Self(scc::HashMap::with_capacity_and_hasher(keys as usize, RandomState::default()))
     }
 }
 
-struct SccHandle<'a>(&'a scc::HashMap<u64, u64>);
+struct SccHandle<'a>(&'a scc::HashMap<u64, u64, RandomState>);
 
 impl Handle for SccHandle<'_> {
     #[inline]

@@ -31,7 +31,7 @@ pub struct Arguments {
     alone: bool,
     /// One JSON object instead of a table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 const WORKLOADS: [&str; 6] = ["read", "upsert", "rmw", "read batched", "upsert batched", "rmw batched"];

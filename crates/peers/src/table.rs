@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{} keys, one thread, uniform, million operations per second (medians)", arguments.keys);
     println!(
-        "| buckets | keys per bucket | overflow buckets per bucket | index bytes per key | {} |",
+        "| buckets | keys per bucket | chain length in buckets | index bytes per key | {} |",
         WORKLOADS.join(" | ")
     );
     println!("|---|---|---|---|{}", "---|".repeat(WORKLOADS.len()));
@@ -65,10 +65,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         let bytes = (buckets + overflow) as f64 * 64.0 / arguments.keys as f64;
         let rates = rates.map(|rates| format!("{:.2}", memory::median(rates)));
         println!(
-            "| 2^{} | {:.2} | {:.3} | {bytes:.1} | {} |",
+            "| 2^{} | {:.2} | {:.2} | {bytes:.1} | {} |",
             buckets.ilog2(),
             per_bucket(arguments.keys),
-            per_bucket(overflow),
+            1.0 + per_bucket(overflow),
             rates.join(" | ")
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! By its documentation: a block cache for the whole data set where that fits, data blocks of 4 KiB (its default, which it
 //! names for point reads), no compression, and the journal handed to the operating system by hand, since nobody asks
-//! for durability of single writes here. Batches of writes are its `WriteBatch`; it has no batched reads. It has no
+//! for durability of single writes here. Loading is its ingestion of sorted keys. Batches of writes are its `WriteBatch`; it has no batched reads. It has no
 //! merge operator and no atomic update outside of transactions, so a read-modify-write is a read and a write under a lock
 //! that is one of 64, chosen by the key: cheaper than its transactions.
 
@@ -45,6 +45,14 @@ impl Store for Fjall {
 
     fn run(&self, job: &Job<'_>) -> Done {
         job.on(&mut FjallHandle(self))
+    }
+
+    fn load(&self, keys: &[u64]) {
+        let mut ingestion = self.keyspace.start_ingestion().expect("start_ingestion");
+        for key in keys {
+            ingestion.write(key.to_be_bytes(), key.to_le_bytes()).expect("write");
+        }
+        ingestion.finish().expect("finish");
     }
 }
 

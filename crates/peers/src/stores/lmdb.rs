@@ -6,16 +6,19 @@
 //! for durability of single writes. One writer at a time is its design.
 //!
 //! # Soundness
-//! 1. The mapped file lies in a folder that was made for this run and is opened once, by this process: nobody else
-//!    changes or truncates it.
-//! 2. Without syncs, a crash of the system may leave a file that must not be opened again: it is removed after the run and
-//!    never opened twice.
+//! 1. The mapped file lies in a folder that was made for this run and is opened by one process at a time, once in it: nobody
+//!    else changes or truncates it.
+//! 2. Without syncs, a crash of the system may leave a file that must not be opened again: no run opens a file of another one.
+
+use std::path::Path;
 
 use heed::byteorder::{BE, LE};
 use heed::types::U64;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions};
 
-use super::{Demand, Done, Failure, Job, Store};
+use oxifaster_workload::Operation;
+
+use super::{Demand, Done, Failure, Job, LOAD_TRANSACTION, Store};
 use crate::engines::Handle;
 
 pub struct Lmdb {
@@ -23,16 +26,23 @@ pub struct Lmdb {
     database: Database<U64<BE>, U64<LE>>,
 }
 
+/// Opens what lies in a folder of this run.
+pub fn open_environment(folder: &Path, map_bytes: u64, flags: EnvFlags) -> Result<Env, Failure> {
+    let mut options = EnvOpenOptions::new();
+    options.map_size(usize::try_from(map_bytes)?.next_multiple_of(1 << 20));
+    // SAFETY: obligation 2.
+    unsafe { options.flags(flags) };
+    // SAFETY: obligation 1.
+    let environment = unsafe { options.open(folder)? };
+    Ok(environment)
+}
+
 impl Lmdb {
     pub fn open(demand: Demand<'_>) -> Result<Self, Failure> {
         let folder = demand.folder.join("lmdb");
         std::fs::create_dir_all(&folder)?;
-        let mut options = EnvOpenOptions::new();
-        options.map_size(usize::try_from(demand.cache_bytes() * 4)?.next_multiple_of(1 << 20));
-        // SAFETY: obligation 2.
-        unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP) };
-        // SAFETY: obligation 1.
-        let environment = unsafe { options.open(&folder)? };
+        let flags = EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP;
+        let environment = open_environment(&folder, demand.cache_bytes() * 4, flags)?;
         let mut transaction = environment.write_txn()?;
         let database = environment.create_database(&mut transaction, None)?;
         transaction.commit()?;
@@ -47,6 +57,10 @@ impl Store for Lmdb {
 
     fn run(&self, job: &Job<'_>) -> Done {
         job.on(&mut LmdbHandle(self))
+    }
+
+    fn load(&self, keys: &[u64]) {
+        self.run(&Job { operation: Operation::Upsert, keys, batch: LOAD_TRANSACTION, time: None });
     }
 }
 

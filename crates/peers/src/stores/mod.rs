@@ -17,14 +17,14 @@
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "lmdb")]
-mod lmdb;
+pub mod lmdb;
 mod ours;
 #[cfg(feature = "published")]
 mod published;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "rocksdb")]
-mod rocks;
+pub mod rocks;
 #[cfg(feature = "sled")]
 mod sled;
 
@@ -62,8 +62,11 @@ pub trait Store: Sync {
     fn name(&self) -> &'static str;
     /// Does a job on a handle of this thread.
     fn run(&self, job: &Job<'_>) -> Done;
-    /// Finishes in the background work of the load, if that can be asked for.
-    fn settle(&self) {}
+    /// Puts in keys that come in their order, in the fastest way that the store has for that, and finishes the background work of it
+    /// where that can be asked for.
+    fn load(&self, keys: &[u64]) {
+        self.run(&Job { operation: Operation::Upsert, keys, batch: 1024, time: None });
+    }
 }
 
 /// Operations of one kind on many keys.
@@ -91,6 +94,10 @@ impl Done {
         self.operations as f64 / self.time.as_secs_f64()
     }
 }
+
+/// Keys of a transaction while loading, for stores whose commits are dear.
+#[cfg(any(feature = "lmdb", feature = "redb"))]
+const LOAD_TRANSACTION: usize = 65_536;
 
 /// Keys between two looks at the clock.
 const CHUNK: usize = 512;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-use super::{Demand, Done, Failure, Job, Store};
+use oxifaster_workload::Operation;
+
+use super::{Demand, Done, Failure, Job, LOAD_TRANSACTION, Store};
 use crate::engines::Handle;
 
 const TABLE: TableDefinition<'_, u64, u64> = TableDefinition::new("keys");
@@ -45,6 +47,10 @@ impl Store for Redb {
 
     fn run(&self, job: &Job<'_>) -> Done {
         job.on(&mut RedbHandle(self))
+    }
+
+    fn load(&self, keys: &[u64]) {
+        self.run(&Job { operation: Operation::Upsert, keys, batch: LOAD_TRANSACTION, time: None });
     }
 }
 

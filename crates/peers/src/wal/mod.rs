@@ -12,7 +12,7 @@
 
 mod append;
 mod durable;
-mod fio;
+pub mod fio;
 mod ours;
 #[cfg(feature = "rocksdb")]
 mod rocks;
@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Processes that want a core, over the last minute.
-fn load_average() -> String {
+pub fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().unwrap_or("unknown").to_owned()
 }

@@ -37,4 +37,12 @@ pub(crate) enum Mutation {
     FailureToldOnce,
     /// Progress: a future stores its waker behind its look.
     WakerBehindLook,
+    /// Listeners: a stream sets the bit behind its look.
+    ListensBehindLook,
+    /// Listeners: a stream does not ask the writer to pass words that were reserved before it set the bit.
+    CopyUnderWayForgotten,
+    /// Ring: an appender does not see that somebody listens.
+    ListenedUnseen,
+    /// Listeners: who tells clears the bit and wakes nobody.
+    ToldNobody,
 }

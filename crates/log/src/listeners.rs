@@ -13,16 +13,18 @@
 //!    the bit and takes the lock behind it, or lies below the tail that it got: then it asks the writer.
 //! 2. Wakers are woken, and dropped, outside of the lock.
 
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
+use oxifaster_core::Error;
 use oxifaster_core::sync::Mutex;
 
 use crate::mutation::{Mutation, planted};
+use crate::progress::Progress;
 use crate::ring::LogRing;
 
 /// What a stream finds that began to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+enum Heard {
     /// There is a complete entry at its place already; it does not wait.
     Entry,
     /// Nothing. It will be woken.
@@ -45,8 +47,29 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Waits for an entry at `at`, where one begins or will. `id` is what the stream is registered as.
-    pub(crate) fn listen(&self, ring: &LogRing, at: u64, id: &mut Option<u64>, waker: &Waker) -> Heard {
+    /// Waits for an entry at `at`, where one begins or will: ready when there is one, with an error when the log has ended and there is
+    /// none. `id` is what the stream is registered as.
+    pub(crate) fn poll(
+        &self,
+        ring: &LogRing,
+        progress: &Progress,
+        at: u64,
+        id: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        match self.listen(ring, at, id, waker) {
+            Heard::Entry => return Poll::Ready(Ok(())),
+            Heard::UnderWay(until) => progress.ask_to_pass(until),
+            Heard::Nothing => {}
+        }
+        // Behind the registration: whoever ends the log tells those who are registered.
+        let Some(ended) = progress.ended() else { return Poll::Pending };
+        // What was appended between that look and the end counts.
+        let more = ring.is_complete_at(at) && !planted(Mutation::EndWithoutLook);
+        Poll::Ready(if more { Ok(()) } else { Err(ended) })
+    }
+
+    fn listen(&self, ring: &LogRing, at: u64, id: &mut Option<u64>, waker: &Waker) -> Heard {
         let mut state = self.state.lock();
         let former = id.take().and_then(|id| state.forget(id));
         state.last_id += 1;

@@ -12,7 +12,7 @@
 //! | `commit_future` | the same for a future |
 //! | `failed_commit` | every waiter of a failed commit is told |
 //! | `room` | an appender that waits for room gets it |
-//! | `end_of_an_uncommitted_tail` | a stream that waits is woken when the log ends |
+//! | `end_of_an_uncommitted_tail` | a stream that waits is woken when the log ends, and has seen everything then |
 //! | `uncommitted_tail` | a stream that waits for an entry is woken when it is complete, also when its words were reserved before |
 
 use std::future::poll_fn;
@@ -25,7 +25,7 @@ use oxifaster_core::{Error, ErrorKind};
 
 use crate::entry::{EntryKind, Seed};
 use crate::facts::KnownCommit;
-use crate::listeners::{Heard, Listeners};
+use crate::listeners::Listeners;
 use crate::mutation::{Mutation, Task, model_with};
 use crate::progress::Progress;
 use crate::requests::{CommitInfo, Placed};
@@ -324,12 +324,7 @@ fn model_uncommitted_tail() {
         let task = Task::new();
         let waker = Waker::from(Arc::clone(&task));
         let mut id = None;
-        loop {
-            match listeners.listen(&ring, START, &mut id, &waker) {
-                Heard::Entry => break,
-                Heard::UnderWay(until) => progress.ask_to_pass(until),
-                Heard::Nothing => {}
-            }
+        while listeners.poll(&ring, &progress, START, &mut id, &waker).is_pending() {
             task.sleep();
         }
         look(&ring, START);
@@ -342,26 +337,33 @@ fn model_uncommitted_tail() {
 
 #[test]
 fn model_end_of_an_uncommitted_tail() {
-    model_with(&[Mutation::ToldNobody], PREEMPTIONS, || {
+    model_with(&[Mutation::ToldNobody, Mutation::EndWithoutLook], PREEMPTIONS, || {
         let (ring, progress, listeners) = (ring(8), progress(), Arc::new(Listeners::default()));
         let closer = {
             let (ring, progress, listeners) =
                 (Arc::clone(&ring), Arc::clone(&progress), Arc::clone(&listeners));
             thread::spawn(move || {
+                append_telling(&ring, &listeners, 1);
+                ring.seal();
                 progress.end(Error::new(ErrorKind::Closed, "closed"));
                 listeners.tell(&ring);
             })
         };
         let task = Task::new();
         let waker = Waker::from(Arc::clone(&task));
-        let mut id = None;
-        loop {
-            assert_eq!(listeners.listen(&ring, START, &mut id, &waker), Heard::Nothing, "model: no entry");
-            if progress.ended().is_some() {
-                break;
+        let (mut id, mut at) = (None, START);
+        let end = loop {
+            match listeners.poll(&ring, &progress, at, &mut id, &waker) {
+                Poll::Ready(Ok(())) => {
+                    look(&ring, at);
+                    at += WORDS;
+                }
+                Poll::Ready(Err(end)) => break end,
+                Poll::Pending => task.sleep(),
             }
-            task.sleep();
-        }
+        };
+        assert_eq!(end.kind(), ErrorKind::Closed, "model: another end");
+        assert_eq!(at, START + WORDS, "model: an entry that was appended before the end is missing");
         closer.join().unwrap();
     });
 }

@@ -43,6 +43,8 @@ pub(crate) enum Mutation {
     CopyUnderWayForgotten,
     /// Ring: an appender does not see that somebody listens.
     ListenedUnseen,
+    /// Listeners: a stream that sees the end does not look for what was appended before it.
+    EndWithoutLook,
     /// Listeners: who tells clears the bit and wakes nobody.
     ToldNobody,
 }

@@ -14,7 +14,6 @@ use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::entry::Seed;
 use crate::faster_log::FasterLog;
-use crate::listeners::Heard;
 use crate::requests::Goal;
 use crate::scan::Bytes;
 use crate::shared::Shared;
@@ -192,16 +191,8 @@ impl LogTail {
             return self.log.progress.poll(goal, None, &mut self.id, context).map_ok(|_| ());
         }
         let place = self.place();
-        match self.log.listeners.listen(&self.log.ring, place, &mut self.id, context.waker()) {
-            Heard::Entry => return Poll::Ready(Ok(())),
-            Heard::UnderWay(until) => self.log.progress.ask_to_pass(until),
-            Heard::Nothing => {}
-        }
-        // Behind the registration: whoever ends the log tells those who are registered.
-        let Some(ended) = self.log.progress.ended() else { return Poll::Pending };
-        // What was appended before the end is shown.
-        let more = self.log.ring.is_complete_at(self.place());
-        Poll::Ready(if more { Ok(()) } else { Err(ended) })
+        let (ring, progress) = (&self.log.ring, &self.log.progress);
+        self.log.listeners.poll(ring, progress, place, &mut self.id, context.waker())
     }
 
     /// Whoever reads the log of another process is told when that one took back what was read.

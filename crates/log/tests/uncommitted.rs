@@ -143,6 +143,23 @@ fn everything_comes_in_order_whoever_appends_and_wherever_it_lies() {
 }
 
 #[test]
+fn what_is_written_and_never_committed_is_shown_from_the_device() {
+    let device = FaultDevice::new(1);
+    let log = FasterLog::open(small(), device.clone()).unwrap();
+    let mut tail = log.tail_uncommitted(Address::NULL);
+    // Five times the memory; without a commit.
+    for number in 0..1000 {
+        log.append(&entry(number)).unwrap();
+    }
+    assert_eq!((log.commit_info().number, device.traffic().reads), (0, 0));
+    for number in 0..1000 {
+        assert_eq!(next(&mut tail).unwrap().unwrap().1, entry(number));
+    }
+    assert_eq!(tail.try_next().unwrap(), None);
+    assert!(device.traffic().reads > 0);
+}
+
+#[test]
 fn what_is_appended_before_the_end_is_shown_and_then_the_end() {
     let log = FasterLog::open(small(), FaultDevice::new(1)).unwrap();
     let mut tail = log.tail_uncommitted(Address::NULL);

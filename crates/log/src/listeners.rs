@@ -75,9 +75,9 @@ impl Listeners {
         state.last_id += 1;
         let own = state.last_id;
         state.waiting.push((own, waker.clone()));
-        let early = planted(Mutation::ListensBehindLook).then(|| ring.is_complete_at(at));
+        let early = planted(Mutation::ListensBehindLook).then(|| (ring.tail(), ring.is_complete_at(at)));
         let tail = ring.listen();
-        let complete = early.unwrap_or_else(|| ring.is_complete_at(at));
+        let (tail, complete) = early.unwrap_or_else(|| (tail, ring.is_complete_at(at)));
         if complete {
             let unneeded = state.forget(own);
             if state.waiting.is_empty() {

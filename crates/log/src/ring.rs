@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 use oxifaster_core::sync::atomic::{AtomicU64, Ordering, fence};
+use oxifaster_core::zeros::store_zeros;
 use oxifaster_device::{DeviceError, Words};
 
 use crate::entry::Header;
@@ -300,9 +301,8 @@ impl LogRing {
         }
         if !planted(Mutation::ReleaseWithoutZeroes) {
             let (front, back) = self.pieces(from, until - from);
-            for word in front.iter().chain(back) {
-                word.store(0, Ordering::Relaxed);
-            }
+            store_zeros(front);
+            store_zeros(back);
         }
         self.readable_from.store(until, Ordering::Relaxed);
         self.limit.store(

@@ -15,6 +15,7 @@ pub mod index;
 pub mod prefetch;
 pub mod record;
 pub mod status;
+pub mod zeros;
 
 mod mutation;
 

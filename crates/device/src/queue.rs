@@ -73,18 +73,26 @@ impl IoBuffer {
     /// Stores `bytes` at the front of the buffer, word by word; the rest of the last word becomes zero, everything
     /// behind it stays. Bytes that do not fit are left out.
     pub fn store_bytes(&self, bytes: &[u8]) {
-        for (word, chunk) in self.words().iter().zip(bytes.chunks(8)) {
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (word, chunk) in self.words().iter().zip(whole) {
+            word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        }
+        if let Some(word) = self.words().get(whole.len()).filter(|_| !rest.is_empty()) {
             let mut value = [0_u8; 8];
-            value.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            value.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
             word.store(u64::from_le_bytes(value), Ordering::Relaxed);
         }
     }
 
     /// Loads the front of the buffer into `bytes`, word by word. Bytes beyond the buffer are left as they were.
     pub fn load_bytes(&self, bytes: &mut [u8]) {
-        for (word, chunk) in self.words().iter().zip(bytes.chunks_mut(8)) {
+        let (whole, rest) = bytes.as_chunks_mut::<8>();
+        for (word, chunk) in self.words().iter().zip(&mut *whole) {
+            *chunk = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        if let Some(word) = self.words().get(whole.len()) {
             let value = word.load(Ordering::Relaxed).to_le_bytes();
-            chunk.iter_mut().zip(value).for_each(|(to, from)| *to = from);
+            rest.iter_mut().zip(value).for_each(|(to, from)| *to = from);
         }
     }
 }
@@ -229,5 +237,36 @@ pub trait IoQueue: fmt::Debug {
     /// who also waits for others. `None`: such an owner hears of others only when a request has completed.
     fn interrupt(&mut self) -> Option<Interrupt> {
         None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_length_go_in_and_come_out() {
+        let block: Vec<u8> = (0..BLOCK_BYTES).map(|place| place.to_le_bytes()[0] | 1).collect();
+        for len in [0, 1, 7, 8, 9, 15, 16, 4088, 4095, 4096] {
+            let buffer = IoBuffer::zeroed(1).unwrap();
+            buffer.store_bytes(&[0xFF; BLOCK_BYTES]);
+            buffer.store_bytes(block.get(..len).unwrap());
+            let mut all = vec![0; BLOCK_BYTES];
+            buffer.load_bytes(&mut all);
+            let mut expected = block.get(..len).unwrap().to_vec();
+            expected.resize(len.next_multiple_of(8), 0);
+            expected.resize(BLOCK_BYTES, 0xFF);
+            assert!(all == expected, "{len} bytes stored");
+            let mut front = vec![0; len];
+            buffer.load_bytes(&mut front);
+            assert!(front == block.get(..len).unwrap(), "{len} bytes loaded");
+        }
+        // What is longer than the buffer is cut off, and left alone.
+        let buffer = IoBuffer::zeroed(1).unwrap();
+        buffer.store_bytes(&[5; BLOCK_BYTES + 9]);
+        let mut more = vec![7; BLOCK_BYTES + 9];
+        buffer.load_bytes(&mut more);
+        let (inside, behind) = more.split_at(BLOCK_BYTES);
+        assert!(inside.iter().all(|byte| *byte == 5) && behind.iter().all(|byte| *byte == 7));
     }
 }

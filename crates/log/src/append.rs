@@ -8,7 +8,7 @@ use oxifaster_core::{Address, Error, ErrorKind};
 use crate::entry::{EntryKind, entry_words};
 use crate::faster_log::FasterLog;
 use crate::futures::AppendFuture;
-use crate::ring::Refusal;
+use crate::ring::{Refusal, Reserved};
 use crate::shared::Shared;
 use crate::writer::{addresses_used_up, memory_full};
 
@@ -31,7 +31,7 @@ impl FasterLog {
     pub fn try_append(&self, entry: &[u8]) -> Result<Option<Address>, Error> {
         let words = self.shared.words_of(entry.len())?;
         match self.shared.ring.reserve(words) {
-            Ok(at) => Ok(Some(self.shared.write_entry(at, words, entry))),
+            Ok(place) => Ok(Some(self.shared.write_entry(place, words, entry))),
             Err(Refusal::Full) => {
                 self.shared.refused_for_ever(words)?;
                 self.check_open()?;
@@ -63,20 +63,22 @@ impl Shared {
     #[inline]
     pub(crate) fn append(&self, entry: &[u8]) -> Result<Address, Error> {
         let words = self.words_of(entry.len())?;
-        let at = match self.ring.reserve(words) {
-            Ok(at) => at,
+        let place = match self.ring.reserve(words) {
+            Ok(place) => place,
             Err(_) => self.reserve_waiting(words)?,
         };
-        Ok(self.write_entry(at, words, entry))
+        Ok(self.write_entry(place, words, entry))
     }
 
     pub(crate) fn append_batch<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<Vec<Address>, Error> {
         if entries.is_empty() {
             return self.progress.ended().map_or(Ok(Vec::new()), Err);
         }
+        // Asked once, and before anything is reserved: what a caller's `as_ref` does must not leave a hole in the log.
+        let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
         let mut words = 0;
-        for entry in entries {
-            words += self.words_of(entry.as_ref().len())?;
+        for entry in &entries {
+            words += self.words_of(entry.len())?;
         }
         if words > entry_words(self.config.entry_bytes_max()) {
             let message = format!(
@@ -87,23 +89,22 @@ impl Shared {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if canary::armed("log_batch_in_pieces") {
-            return entries.iter().map(|entry| self.append(entry.as_ref())).collect();
+            return entries.iter().map(|entry| self.append(entry)).collect();
         }
-        let start = match self.ring.reserve(words) {
-            Ok(start) => start,
+        let place = match self.ring.reserve(words) {
+            Ok(place) => place,
             Err(_) => self.reserve_waiting(words)?,
         };
         let seed = self.seed();
         let mut headers = Vec::with_capacity(entries.len());
-        let mut at = start;
+        let mut at = place.start;
         for entry in entries {
-            let entry = entry.as_ref();
             let room = self.ring.room_for(at, entry.len());
             headers.push((at, seed.store(at, EntryKind::User, entry, room).encode()));
             at += entry_words(entry.len());
         }
         self.ring.publish_batch(&headers);
-        self.nudge_if_far(start, at);
+        self.published(place, at);
         Ok(headers.into_iter().map(|(at, _)| Address::from_low_bits(at)).collect())
     }
 
@@ -118,27 +119,32 @@ impl Shared {
 
     /// Fills reserved words.
     #[inline]
-    pub(crate) fn write_entry(&self, at: u64, words: u64, entry: &[u8]) -> Address {
+    pub(crate) fn write_entry(&self, place: Reserved, words: u64, entry: &[u8]) -> Address {
+        let at = place.start;
         let room = self.ring.room_for(at, entry.len());
         let header = self.seed().store(at, EntryKind::User, entry, room);
         self.ring.publish(at, header.encode());
-        self.nudge_if_far(at, at + words);
+        self.published(place, at + words);
         Address::from_low_bits(at)
     }
 
+    /// What comes behind a publication of words up to `end`.
     #[inline]
-    fn nudge_if_far(&self, start: u64, end: u64) {
-        if (start ^ end) >> self.nudge_shift != 0 {
+    fn published(&self, place: Reserved, end: u64) {
+        if (place.start ^ end) >> self.nudge_shift != 0 {
             self.progress.nudge();
+        }
+        if place.listened {
+            self.listeners.tell(&self.ring);
         }
     }
 
     /// The slow path: there is no room, or the log is closed, poisoned, or being cut.
     #[cold]
-    fn reserve_waiting(&self, words: u64) -> Result<u64, Error> {
+    fn reserve_waiting(&self, words: u64) -> Result<Reserved, Error> {
         loop {
             match self.ring.reserve(words) {
-                Ok(at) => return Ok(at),
+                Ok(place) => return Ok(place),
                 Err(Refusal::Full) => self.refused_for_ever(words)?,
                 Err(Refusal::Sealed) => {}
             }

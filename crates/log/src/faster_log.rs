@@ -229,7 +229,7 @@ impl FasterLog {
         let tail = self.shared.ring.seal();
         let (goal, failures) = self.shared.progress.request(tail, None);
         let committed = self.shared.progress.wait(goal, failures);
-        self.shared.progress.end(Error::new(ErrorKind::Closed, "the log was closed"));
+        self.shared.end(Error::new(ErrorKind::Closed, "the log was closed"));
         self.shared.progress.stop();
         for thread in threads.threads.drain(..) {
             if thread.join().is_err() {

@@ -68,7 +68,7 @@ impl Future for AppendFuture {
         let words = this.log.words_of(this.entry.len())?;
         loop {
             match this.log.ring.reserve(words) {
-                Ok(at) => return Poll::Ready(Ok(this.log.write_entry(at, words, &this.entry))),
+                Ok(place) => return Poll::Ready(Ok(this.log.write_entry(place, words, &this.entry))),
                 Err(Refusal::Full) => this.log.refused_for_ever(words)?,
                 Err(Refusal::Sealed) => {}
             }

@@ -20,7 +20,7 @@
 //! | `faster_log` | the handle; `append`, `truncate`, `numbering`, `futures` are parts of it |
 //! | `ring` | reservation, publication, release: the part without locks |
 //! | `writer`, `syncer` | the two threads |
-//! | `progress` | who waits for what |
+//! | `progress`, `listeners` | who waits for what; `listeners` for entries that need not be committed |
 //! | `walk`, `window`, `read_ahead` | verified entries, from memory or device |
 //! | `recovery` | finding the end |
 //! | `scan`, `tail` | reading in order |
@@ -56,6 +56,7 @@ mod facts;
 mod faster_log;
 mod follower;
 mod futures;
+mod listeners;
 #[cfg(all(loom, test))]
 mod model;
 mod mutation;

@@ -12,6 +12,8 @@
 //! | `commit_future` | the same for a future |
 //! | `failed_commit` | every waiter of a failed commit is told |
 //! | `room` | an appender that waits for room gets it |
+//! | `end_of_an_uncommitted_tail` | a stream that waits is woken when the log ends, and has seen everything then |
+//! | `uncommitted_tail` | a stream that waits for an entry is woken when it is complete, also when its words were reserved before |
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -23,6 +25,7 @@ use oxifaster_core::{Error, ErrorKind};
 
 use crate::entry::{EntryKind, Seed};
 use crate::facts::KnownCommit;
+use crate::listeners::Listeners;
 use crate::mutation::{Mutation, Task, model_with};
 use crate::progress::Progress;
 use crate::requests::{CommitInfo, Placed};
@@ -45,7 +48,7 @@ fn fill(ring: &LogRing, at: u64, number: u64) {
 fn append(ring: &LogRing, number: u64) -> u64 {
     let at = loop {
         match ring.reserve(WORDS) {
-            Ok(at) => break at,
+            Ok(place) => break place.start,
             Err(_) => thread::yield_now(),
         }
     };
@@ -95,7 +98,7 @@ fn model_batch_against_walk() {
         let appender = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
-                let at = ring.reserve(2 * WORDS).unwrap();
+                let at = ring.reserve(2 * WORDS).unwrap().start;
                 fill(&ring, at, 1);
                 fill(&ring, at + WORDS, 2);
                 ring.publish_batch(&[(at, 1), (at + WORDS, 2)]);
@@ -121,7 +124,7 @@ fn model_reuse() {
         };
         let at = loop {
             match ring.reserve(WORDS) {
-                Ok(at) => break at,
+                Ok(place) => break place.start,
                 Err(_) => thread::yield_now(),
             }
         };
@@ -269,5 +272,98 @@ fn model_room() {
             assert!(ring.reserve(WORDS).is_ok(), "model: there is no room");
         }
         log.join().unwrap();
+    });
+}
+
+/// What an append does for a stream that waits.
+fn append_telling(ring: &LogRing, listeners: &Listeners, number: u64) {
+    let place = ring.reserve(WORDS).unwrap();
+    fill(ring, place.start, number);
+    ring.publish(place.start, number);
+    if place.listened {
+        listeners.tell(ring);
+    }
+}
+
+/// What the writer does for streams, until it is stopped.
+fn pass_on(ring: &LogRing, progress: &Progress, listeners: &Listeners) {
+    let mut walked = START;
+    loop {
+        let work = progress.wait_for_work(None);
+        if let Some(address) = work.pass {
+            while walked < address {
+                if ring.header(walked) == 0 {
+                    thread::yield_now();
+                } else {
+                    walked += WORDS;
+                }
+            }
+            ring.completed(walked);
+            listeners.tell(ring);
+        }
+        if work.stop {
+            return;
+        }
+    }
+}
+
+#[test]
+fn model_uncommitted_tail() {
+    let mistakes = [Mutation::ListensBehindLook, Mutation::CopyUnderWayForgotten, Mutation::ListenedUnseen];
+    model_with(&mistakes, PREEMPTIONS, || {
+        let (ring, progress, listeners) = (ring(8), progress(), Arc::new(Listeners::default()));
+        let appender = {
+            let (ring, listeners) = (Arc::clone(&ring), Arc::clone(&listeners));
+            thread::spawn(move || append_telling(&ring, &listeners, 1))
+        };
+        let writer = {
+            let (ring, progress, listeners) =
+                (Arc::clone(&ring), Arc::clone(&progress), Arc::clone(&listeners));
+            thread::spawn(move || pass_on(&ring, &progress, &listeners))
+        };
+        let task = Task::new();
+        let waker = Waker::from(Arc::clone(&task));
+        let mut id = None;
+        while listeners.poll(&ring, &progress, START, &mut id, &waker).is_pending() {
+            task.sleep();
+        }
+        look(&ring, START);
+        progress.stop();
+        appender.join().unwrap();
+        writer.join().unwrap();
+        assert!(!ring.reserve(WORDS).unwrap().listened, "model: the bit is set and nobody waits");
+    });
+}
+
+#[test]
+fn model_end_of_an_uncommitted_tail() {
+    model_with(&[Mutation::ToldNobody, Mutation::EndWithoutLook], PREEMPTIONS, || {
+        let (ring, progress, listeners) = (ring(8), progress(), Arc::new(Listeners::default()));
+        let closer = {
+            let (ring, progress, listeners) =
+                (Arc::clone(&ring), Arc::clone(&progress), Arc::clone(&listeners));
+            thread::spawn(move || {
+                append_telling(&ring, &listeners, 1);
+                ring.seal();
+                progress.end(Error::new(ErrorKind::Closed, "closed"));
+                listeners.tell(&ring);
+            })
+        };
+        let task = Task::new();
+        let waker = Waker::from(Arc::clone(&task));
+        let (mut id, mut at) = (None, START);
+        let end = loop {
+            match listeners.poll(&ring, &progress, at, &mut id, &waker) {
+                Poll::Ready(Ok(())) => {
+                    look(&ring, at);
+                    at += WORDS;
+                }
+                Poll::Ready(Err(end)) => break end,
+                Poll::Pending => task.sleep(),
+            }
+        };
+        assert_eq!(end.kind(), ErrorKind::Closed, "model: another end");
+        assert_eq!(at, START + WORDS, "model: an entry that was appended before the end is missing");
+        closer.join().unwrap();
     });
 }

@@ -37,4 +37,14 @@ pub(crate) enum Mutation {
     FailureToldOnce,
     /// Progress: a future stores its waker behind its look.
     WakerBehindLook,
+    /// Listeners: a stream sets the bit behind its look.
+    ListensBehindLook,
+    /// Listeners: a stream does not ask the writer to pass words that were reserved before it set the bit.
+    CopyUnderWayForgotten,
+    /// Ring: an appender does not see that somebody listens.
+    ListenedUnseen,
+    /// Listeners: a stream that sees the end does not look for what was appended before it.
+    EndWithoutLook,
+    /// Listeners: who tells clears the bit and wakes nobody.
+    ToldNobody,
 }

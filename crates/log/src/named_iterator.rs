@@ -51,7 +51,7 @@ impl FasterLog {
         let from = self.shared.position(name).unwrap_or_else(|| self.begin_address());
         // Now, so that a name that can't be kept is told before anything was consumed.
         self.shared.set_position(name, Some(from))?;
-        Ok(NamedIterator { tail: self.shared.tail(from), completed: from, claim })
+        Ok(NamedIterator { tail: self.shared.tail(from, false), completed: from, claim })
     }
 
     /// Forgets the iterator called `name`: the next commit does not carry it.

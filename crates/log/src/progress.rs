@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   committers --request(goal)--> writer --hand_over(commit)--> syncer --durable(commit)--> waiters, futures, tails
+//!   streams    --ask_to_pass----> writer --listeners.tell-----------------------------------> streams of what is not committed
 //!   appenders  --wait_for_room--> writer --room_made----------------------------------------> appenders
 //! ```
 //!
@@ -51,6 +52,8 @@ struct State {
     nudged: bool,
     retry: bool,
     stop: bool,
+    /// What streams want the writer to pass.
+    pass: Option<u64>,
     cut: Option<Cut>,
     cut_done: bool,
     written: VecDeque<Placed>,
@@ -95,6 +98,7 @@ impl Progress {
             nudged: false,
             retry: false,
             stop: false,
+            pass: None,
             cut: None,
             cut_done: false,
             written: VecDeque::new(),
@@ -229,6 +233,14 @@ impl Progress {
         drop(former);
     }
 
+    /// Wants the writer to pass `address`, below which entries are being filled in, and to tell the listeners then.
+    pub(crate) fn ask_to_pass(&self, address: u64) {
+        let mut state = self.state.lock();
+        state.pass = state.pass.max(Some(address));
+        drop(state);
+        self.work.notify_one();
+    }
+
     // ---- What appenders do.
 
     /// Tells the writer that appenders have come far.
@@ -306,13 +318,17 @@ impl Progress {
                 flush: state.nudged && may_try,
                 due,
                 retry: state.failure.is_some() && state.retry,
-                cut: None,
+                pass: state.pass.take(),
+                cut: state.cut.take(),
                 stop: state.stop,
             };
-            if work.commit || work.flush || work.due || work.retry || work.stop || state.cut.is_some() {
+            if work.is_for_the_device() || work.stop {
                 state.nudged = false;
                 state.retry = false;
-                return Work { cut: state.cut.take(), ..work };
+                return work;
+            }
+            if work.pass.is_some() {
+                return work;
             }
             let until_due = deadline.zip(now).map(|(deadline, now)| deadline.saturating_duration_since(now));
             let slice = match (room_wanted && may_try, until_due) {

@@ -17,6 +17,7 @@ use crate::checks::CheckReport;
 use crate::configuration::FasterLogConfig;
 use crate::faster_log::FasterLog;
 use crate::follower::Follower;
+use crate::listeners::Listeners;
 use crate::progress::Progress;
 use crate::requests::CommitInfo;
 use crate::ring::LogRing;
@@ -189,7 +190,7 @@ impl FasterLogReader {
     /// The entries from `from` on, and then each new one when it is shown. Goes on when the writer is closed, killed and started
     /// again; ends when the reader is dropped, and with an error when the writer truncates what was returned or not yet read.
     pub fn tail(&self, from: Address) -> LogTail {
-        self.shared.tail(from)
+        self.shared.tail(from, false)
     }
 
     /// Reads everything that is shown, as [`FasterLog::self_check`].
@@ -203,7 +204,7 @@ impl FasterLogReader {
 
 impl Drop for FasterLogReader {
     fn drop(&mut self) {
-        self.shared.progress.end(Error::new(ErrorKind::Closed, "the reader was closed"));
+        self.shared.end(Error::new(ErrorKind::Closed, "the reader was closed"));
         self.shared.progress.stop();
         if self.looking.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of a log's reader panicked");
@@ -224,7 +225,7 @@ fn look_on(log: &Shared, interval: Duration) {
         let passing = matches!(error.kind(), ErrorKind::Io | ErrorKind::Corruption);
         if !passing || failures >= FAILURES_MAX {
             tracing::warn!(%error, device = %log.device.describe(), "a reader of a log has ended");
-            log.progress.end(error);
+            log.end(error);
             return;
         }
         thread::sleep(interval.min(Duration::from_millis(100)));
@@ -250,6 +251,7 @@ fn following(device: Arc<dyn StorageDevice>) -> Result<Shared, Error> {
         entry_bytes_max: config.entry_bytes_max(),
         ring,
         progress: Progress::new(facts.known.clone(), config.commits_in_flight_max),
+        listeners: Listeners::default(),
         seed: AtomicU32::new(0),
         timeline: Mutex::new(Arc::new(facts.timeline.clone())),
         begin: AtomicU64::new(facts.begin),

@@ -13,6 +13,7 @@ use crate::commit_record::CommitRecord;
 use crate::configuration::FasterLogConfig;
 use crate::entry::{EntryKind, Header};
 use crate::facts::{KnownCommit, LogFacts};
+use crate::listeners::Listeners;
 use crate::progress::Progress;
 use crate::ring::LogRing;
 use crate::shared::{Published, Shared};
@@ -81,6 +82,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
         entry_bytes_max: config.entry_bytes_max(),
         ring: LogRing::new(capacity, last.until, address_end, slack)?,
         progress: Progress::new(last.clone(), config.commits_in_flight_max),
+        listeners: Listeners::default(),
         seed: AtomicU32::new(timeline.seed_at(last.until).0),
         timeline: Mutex::new(Arc::new(timeline)),
         begin: AtomicU64::new(facts.begin),

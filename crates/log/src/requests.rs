@@ -69,10 +69,19 @@ pub(crate) struct Work {
     pub(crate) due: bool,
     /// A request came behind a failure.
     pub(crate) retry: bool,
+    /// Pass this address, and tell those who wait for entries.
+    pub(crate) pass: Option<u64>,
     /// Cut the log here.
     pub(crate) cut: Option<Cut>,
     /// End.
     pub(crate) stop: bool,
+}
+
+impl Work {
+    /// Whether there is more to do than to look at memory.
+    pub(crate) fn is_for_the_device(&self) -> bool {
+        self.commit || self.flush || self.due || self.retry || self.cut.is_some()
+    }
 }
 
 /// A suffix to be cut off.

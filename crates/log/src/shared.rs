@@ -2,7 +2,7 @@
 //!
 //! | field | who changes it |
 //! |---|---|
-//! | `ring`, `progress` | see there |
+//! | `ring`, `progress`, `listeners` | see there |
 //! | `seed` | the writer, while the ring is sealed and empty of reservations: so an appender that got words has the right one |
 //! | `timeline` | the writer, before the seed; truncation, when rows are forgotten |
 //! | `begin` | truncation, after the metadata |
@@ -24,6 +24,7 @@ use crate::configuration::FasterLogConfig;
 use crate::entry::Seed;
 use crate::facts::LogFacts;
 use crate::follower::Follower;
+use crate::listeners::Listeners;
 use crate::progress::Progress;
 use crate::ring::LogRing;
 use crate::timeline::Timeline;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) entry_bytes_max: usize,
     pub(crate) ring: LogRing,
     pub(crate) progress: Progress,
+    pub(crate) listeners: Listeners,
     pub(crate) seed: AtomicU32,
     pub(crate) timeline: Mutex<Arc<Timeline>>,
     pub(crate) begin: AtomicU64,
@@ -161,6 +163,12 @@ impl Shared {
         error
     }
 
+    /// Nothing more happens. Everybody who waits is told, streams included.
+    pub(crate) fn end(&self, error: Error) {
+        self.progress.end(error);
+        self.listeners.tell(&self.ring);
+    }
+
     /// Nothing is acknowledged any more. Reading goes on.
     pub(crate) fn poison(&self, cause: Error) {
         self.ring.seal();
@@ -169,7 +177,7 @@ impl Shared {
             ErrorKind::Poisoned,
             "a sync of the log failed: what was not committed before may be lost; close the log and open it again",
         );
-        self.progress.end(error.with_source(cause));
+        self.end(error.with_source(cause));
     }
 }
 

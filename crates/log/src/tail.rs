@@ -1,4 +1,9 @@
-//! Following a log: an asynchronous stream that wakes on commits.
+//! Following a log: an asynchronous stream that wakes on commits, or on appends.
+//!
+//! | stream | shows | is woken by |
+//! |---|---|---|
+//! | [`FasterLog::tail`] | what is committed | the syncer, through `progress` |
+//! | [`FasterLog::tail_uncommitted`] | what is complete | whoever appends, or the writer, through [`listeners`](crate::listeners) |
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +12,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use oxifaster_core::{Address, Error, ErrorKind};
 
+use crate::entry::Seed;
 use crate::faster_log::FasterLog;
 use crate::requests::Goal;
 use crate::scan::Bytes;
@@ -18,23 +24,57 @@ impl FasterLog {
     /// The committed entries from `from` on, and then each new one as soon as it is committed. Ends when the log is closed. What is
     /// no longer in memory is read ahead by a thread of the stream; no poll waits for the device.
     pub fn tail(&self, from: Address) -> LogTail {
-        self.shared.tail(from)
+        self.shared.tail(from, false)
+    }
+
+    /// The entries from `from` on, and then each new one as soon as it is appended, in the order of their addresses, whether it is
+    /// committed or not. Ends when the log is closed, and with the log's error when a sync has failed. No poll waits for the device,
+    /// and nothing polls: an append wakes the stream. Appends cost what they cost without it as long as it has not caught up.
+    ///
+    /// # Durability
+    /// None. **What this stream shows may be gone after a crash**, and something else may be appended in its place, as long as it is
+    /// not below the [`committed_address`](Self::committed_address). Whoever acts on an entry in a way that can't be
+    /// taken back waits for its commit first ([`wait_for_commit`](Self::wait_for_commit)), or uses [`tail`](Self::tail).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::pin::Pin;
+    ///
+    /// use futures_core::Stream;
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # pollster::block_on(async {
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let mut tail = log.tail_uncommitted(log.begin_address());
+    /// let address = log.append(b"an event")?; // no commit
+    /// let next = poll_fn(|context| Pin::new(&mut tail).poll_next(context)).await;
+    /// assert_eq!(next.expect("an open log")?, (address, b"an event".to_vec()));
+    /// assert!(address >= log.committed_address(), "a crash may take it back");
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
+    pub fn tail_uncommitted(&self, from: Address) -> LogTail {
+        self.shared.tail(from, true)
     }
 }
 
 impl Shared {
-    pub(crate) fn tail(self: &Arc<Self>, from: Address) -> LogTail {
+    /// A stream of committed entries, or of all.
+    pub(crate) fn tail(self: &Arc<Self>, from: Address, uncommitted: bool) -> LogTail {
+        let seed = self.seed();
         let start = from.words().max(self.begin());
         let committed = self.progress.committed();
         let walk = self.walk(start, committed.max(start));
-        LogTail { log: Arc::clone(self), walk, last_seen: None, id: None, ended: false }
+        LogTail { log: Arc::clone(self), walk, uncommitted, seed, last_seen: None, id: None, ended: false }
     }
 }
 
 /// What lies at a stream's place.
 enum Next {
     Entry(Address, Bytes),
-    /// Nothing that is committed.
+    /// Nothing that the stream shows.
     Nothing,
     /// It is being read.
     Reading,
@@ -42,14 +82,22 @@ enum Next {
 
 /// A stream that follows a log.
 ///
+/// When [`truncate_suffix`](FasterLog::truncate_suffix) drops entries that it has not returned, it never returns them; what it has returned
+/// before stays returned, and it goes on behind the cut.
+///
 /// # Cancel safety
 /// Dropping it loses nothing; [`position`](Self::position) says where another one goes on.
 #[derive(Debug)]
 pub struct LogTail {
     log: Arc<Shared>,
     walk: Walk,
+    /// It does not wait for commits.
+    uncommitted: bool,
+    /// That of the log when the walk's end was found: another one says that the log was cut since.
+    seed: Seed,
     /// Address of the last entry that was returned. (Where the walk stands may be behind a cut.)
     last_seen: Option<u64>,
+    /// What it is registered as, with the listeners or with `progress`.
     id: Option<u64>,
     ended: bool,
 }
@@ -61,7 +109,7 @@ impl LogTail {
         Address::from_low_bits(self.walk.at())
     }
 
-    /// The next entry, if it is committed already.
+    /// The next entry, if there is one that this stream shows already.
     ///
     /// # Errors
     /// As those of a scan; the stream has ended then. For a reader of another process's log also `InvalidInput` when that process
@@ -75,8 +123,12 @@ impl LogTail {
 
     fn advance(&mut self) -> Result<Next, Error> {
         while !self.ended {
+            if self.seed != self.log.seed() && !self.extend()? {
+                return Ok(Next::Nothing);
+            }
             let step = match self.walk.step() {
-                Ok(Step::Broken) => Err(damaged(self.walk.at())),
+                Ok(Step::Broken) if self.uncommitted && self.seed != self.log.seed() => continue,
+                Ok(Step::Broken) => Err(self.broken()),
                 step => step,
             };
             match step {
@@ -88,14 +140,9 @@ impl LogTail {
                 Ok(Step::Entry(_)) => {}
                 Ok(Step::NotYet) => return Ok(Next::Reading),
                 Ok(Step::End | Step::Broken) => {
-                    let committed = self.log.progress.committed();
-                    // In this order: a table that is newer than the committed address is fine.
-                    let timeline = self.log.timeline();
-                    self.refuse_dropped(&timeline)?;
-                    if timeline.skip_cuts(self.walk.at()) >= committed {
+                    if !self.extend()? {
                         return Ok(Next::Nothing);
                     }
-                    self.walk.extend(committed, timeline);
                 }
                 Err(error) => {
                     self.ended = true;
@@ -104,6 +151,48 @@ impl LogTail {
             }
         }
         Ok(Next::Nothing)
+    }
+
+    /// Gives the walk a new end, and says whether anything lies before it.
+    fn extend(&mut self) -> Result<bool, Error> {
+        // The seed first: if there is a cut in between, it is asked for again. (A new seed comes behind its table.)
+        let seed = self.log.seed();
+        let end = if self.uncommitted {
+            self.log.ring.complete_behind(self.place())
+        } else {
+            self.log.progress.committed()
+        };
+        // Behind the end: a table that is newer is fine.
+        let timeline = self.log.timeline();
+        self.refuse_dropped(&timeline)?;
+        self.seed = seed;
+        self.walk.extend(end, timeline);
+        Ok(self.walk.at() < end)
+    }
+
+    /// Where the next entry lies, or will.
+    fn place(&self) -> u64 {
+        self.log.timeline().skip_cuts(self.walk.at())
+    }
+
+    #[cold]
+    fn broken(&self) -> Error {
+        if self.walk.at() < self.log.progress.committed() {
+            return damaged(self.walk.at());
+        }
+        let message = "no entry verifies here: no entry begins at this address, or the memory is damaged";
+        Error::new(ErrorKind::Corruption, message).with_address(Address::from_low_bits(self.walk.at()))
+    }
+
+    /// Waits for something that may be shown. An error is the end.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.uncommitted {
+            let goal = Goal { until: self.log.progress.committed().max(self.walk.at()) + 1, ticket: 0 };
+            return self.log.progress.poll(goal, None, &mut self.id, context).map_ok(|_| ());
+        }
+        let place = self.place();
+        let (ring, progress) = (&self.log.ring, &self.log.progress);
+        self.log.listeners.poll(ring, progress, place, &mut self.id, context.waker())
     }
 
     /// Whoever reads the log of another process is told when that one took back what was read.
@@ -133,10 +222,9 @@ impl Stream for LogTail {
                 Ok(Next::Nothing) if this.ended => return Poll::Ready(None),
                 Ok(Next::Nothing) => {}
             }
-            let goal = Goal { until: this.log.progress.committed().max(this.walk.at()) + 1, ticket: 0 };
-            match this.log.progress.poll(goal, None, &mut this.id, context) {
+            match this.wait(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     this.ended = true;
                     let closed = error.kind() == ErrorKind::Closed;
@@ -149,8 +237,10 @@ impl Stream for LogTail {
 
 impl Drop for LogTail {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.log.progress.forget(id);
+        match self.id {
+            Some(id) if self.uncommitted => self.log.listeners.forget(&self.log.ring, id),
+            Some(id) => self.log.progress.forget(id),
+            None => {}
         }
     }
 }

@@ -11,7 +11,7 @@
 //! 4. A commit whose blocks are all written goes to the syncer.
 //!
 //! Invariants:
-//! 1. Below `walked` everything is complete. `written <= walked`, both rise.
+//! 1. Below `walked` everything is complete, and the ring says so to readers before it gives up any of it. `written <= walked`, both rise.
 //! 2. Between the reservation of a commit's words and their publication nothing fails: a hole would stop the log for ever.
 //! 3. A batch is covered by one commit as a whole: it is one reservation, and a commit record lies behind whole reservations.
 
@@ -79,6 +79,13 @@ impl Writer {
             let work = self.log.progress.wait_for_work(self.deadline());
             if work.stop {
                 return;
+            }
+            if let Some(address) = work.pass {
+                self.pass(address);
+                self.log.listeners.tell(&self.log.ring);
+            }
+            if !work.is_for_the_device() {
+                continue;
             }
             if let Err(error) = self.round(work) {
                 tracing::warn!(%error, "writing a log failed; the next request tries again");
@@ -149,7 +156,21 @@ impl Writer {
             self.entries += u64::from(header.kind == EntryKind::User);
             self.walked += header.words();
         }
-        self.walked > from
+        if self.walked == from {
+            return false;
+        }
+        self.log.ring.completed(self.walked);
+        true
+    }
+
+    /// Walks until all below `address`, which is reserved, is complete: copies are under way.
+    fn pass(&mut self, address: u64) {
+        let mut rounds = 0;
+        while self.walked < address {
+            if !self.walk() {
+                backoff(&mut rounds);
+            }
+        }
     }
 
     /// Step 2.
@@ -180,11 +201,8 @@ impl Writer {
 
         // Nothing fails from here on (invariant 2).
         self.changes.clear();
-        let mut rounds = 0;
-        while self.walked < place.start && !canary::armed("log_commit_over_open_append") {
-            if !self.walk() {
-                backoff(&mut rounds);
-            }
+        if !canary::armed("log_commit_over_open_append") {
+            self.pass(place.start);
         }
         record.entries = self.entries;
         next.entries = self.entries;
@@ -197,6 +215,7 @@ impl Writer {
             self.put(seed, end_of_record, EntryKind::Padding, &vec![0; zeros]);
         }
         self.walked = place.end;
+        self.log.ring.completed(place.end);
         self.last = next.clone();
         self.last_at = clock::now();
         let placed = Placed { commit: next, ticket };

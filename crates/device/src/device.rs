@@ -5,7 +5,8 @@
 //!
 //! 1. Offsets and lengths of block I/O are multiples of [`BLOCK_BYTES`](crate::BLOCK_BYTES).
 //! 2. Requests of one or several queues have no order among each other. A sync makes durable the writes whose
-//!    completions had been *reaped or were reapable* before the sync was submitted, and no more is promised.
+//!    completions had been *reaped or were reapable* before the sync was submitted, and the truncations that had returned
+//!    by then; no more is promised.
 //! 3. A completion says how many bytes moved. Fewer than asked is not an error of the device: the caller submits the
 //!    whole request again (reads and writes are idempotent) and gives up after a few rounds.
 //! 4. After a sync has failed the device is poisoned: every later write and sync fails with
@@ -112,11 +113,19 @@ pub trait StorageDevice: Send + Sync + fmt::Debug + 'static {
     /// Gives the space of all blocks below `offset` back to the file system, as far as its granularity allows. Later
     /// reads there are errors or zeros.
     ///
+    /// # Durability
+    /// As that of a write: when a sync that is submitted after this returned has completed, it survives power loss. Until then
+    /// any part of it may be undone.
+    ///
     /// # Errors
     /// I/O errors. Nothing above `offset` is touched in any case.
     fn truncate_before(&self, offset: u64) -> Result<(), DeviceError>;
 
     /// Cuts off all blocks at and above `offset`.
+    ///
+    /// # Durability
+    /// As that of [`truncate_before`](Self::truncate_before): before the next sync power loss may bring back any of the blocks.
+    /// A metadata write is no such sync.
     ///
     /// # Errors
     /// I/O errors.

@@ -10,6 +10,9 @@
 //! [`encode_slot`] and [`decode_slot`] are pure; [`decode_slot`] takes arbitrary bytes and never panics (a fuzz target).
 //! [`MetadataArea`] reads both slots of a device, decides as the document's table says, and touches nothing when it refuses.
 //!
+//! A slot of another format version refuses the device, whatever the other slot holds: the program that knows that version writes
+//! the slots in turn as this one does, so the valid slot beside it is the generation before.
+//!
 //! Invariant: the next generation goes to the slot that does *not* hold the current one, so a torn write can damage only
 //! what has been superseded. Within a slot the envelope is there twice, so that rot of the newest one does not bring back
 //! the older generation: that would take back what a flush has acknowledged.
@@ -75,7 +78,7 @@ pub enum SlotState {
     },
     /// Not zero, and without the magic: somebody else's bytes.
     Foreign,
-    /// The magic with another format version; nothing else in it can be judged.
+    /// The magic with another format version, and no copy that is valid in this one; nothing else in it can be judged.
     OtherVersion(
         /// The version found.
         u32,
@@ -151,9 +154,17 @@ fn decode_copy(bytes: &[u8]) -> SlotState {
     }
     match u32_at(bytes, 8) {
         Some(FORMAT_VERSION) => decode_envelope(bytes).unwrap_or(SlotState::Damaged),
-        Some(other) => SlotState::OtherVersion(other),
-        None => SlotState::Damaged,
+        Some(other) if !is_rot_of_version(bytes) => SlotState::OtherVersion(other),
+        _ => SlotState::Damaged,
     }
+}
+
+/// Whether the copy verifies with this version in place of the one it names: then it is one of ours, and the version rotted. One
+/// of another version does not verify so, because its checksum covers the version.
+fn is_rot_of_version(bytes: &[u8]) -> bool {
+    let mut restored = bytes.to_vec();
+    restored.splice(8..12, FORMAT_VERSION.to_le_bytes());
+    decode_envelope(&restored).is_some()
 }
 
 /// `None` when the length or the checksum is wrong.
@@ -292,6 +303,10 @@ impl MetadataArea {
 type Refusal = (DeviceErrorKind, String);
 
 fn choose(slots: [SlotState; 2], expected: ContentKind) -> Result<Option<Loaded>, Refusal> {
+    // First: what is valid beside it is older than what that other program has acknowledged.
+    if let [SlotState::OtherVersion(version), _] | [_, SlotState::OtherVersion(version)] = &slots {
+        return Err(other_version(*version));
+    }
     let [even, odd] = slots;
     let (best, other) = if even.rank() >= odd.rank() { (even, odd) } else { (odd, even) };
     match best {
@@ -300,18 +315,20 @@ fn choose(slots: [SlotState; 2], expected: ContentKind) -> Result<Option<Loaded>
             accept(kind, generation, payload, single || other_damaged, expected)
         }
         SlotState::Empty => Ok(None),
-        SlotState::OtherVersion(version) => Err((
-            DeviceErrorKind::InvalidRequest,
-            format!(
-                "holds metadata of format version {version}; this program knows version {FORMAT_VERSION}"
-            ),
-        )),
+        SlotState::OtherVersion(version) => Err(other_version(version)),
         SlotState::Damaged => Err((DeviceErrorKind::Corrupt, "has no undamaged metadata slot".to_owned())),
         SlotState::Foreign => Err((
             DeviceErrorKind::InvalidRequest,
             "holds something that is not an oxifaster store".to_owned(),
         )),
     }
+}
+
+fn other_version(version: u32) -> Refusal {
+    (
+        DeviceErrorKind::InvalidRequest,
+        format!("holds metadata of format version {version}; this program knows version {FORMAT_VERSION}"),
+    )
 }
 
 fn accept(

@@ -16,6 +16,9 @@ pub(super) fn content_survives_reopening(suite: &Conformance<'_>, check: &Check)
     let mut queue = check.queue(device.as_ref());
     check.write(queue.as_mut(), base, 100, 42);
     check.write(queue.as_mut(), block(base, 150), 1, 43);
+    check.write(queue.as_mut(), block(base, 151), 49, 44);
+    check.sync(queue.as_mut());
+    check.ok(device.truncate_after(block(base, 151)), "truncate_after");
     check.sync(queue.as_mut());
     check.ok(device.write_metadata(MetadataSlot::Odd, b"generation"), "writing a slot");
     drop(queue);

@@ -7,6 +7,7 @@
 use super::counts::FaultCounts;
 use super::image::{Image, Patch, SECTOR_WORDS, tear};
 use super::random::Random;
+use crate::BLOCK_BYTES;
 
 /// One change of the offset space.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ pub struct CrashFates {
     pub kept: u32,
     /// All sectors are old.
     pub dropped: u32,
-    /// Each sector is old or new, and there is at least one of both.
+    /// Each sector is old or new, and there is at least one of both. A truncation happened up to some block.
     pub torn: u32,
     /// All sectors are zero, as when a file system recorded the size and not the data.
     pub zeroed: u32,
@@ -138,14 +139,15 @@ pub(super) fn image_after_crash<'a>(
                 counts.crash_scrambled += 1;
                 patches.iter().for_each(|patch| image.apply(&filled(patch, || random.next())));
             }
-            // A truncation happened or did not.
-            (effect, Fate::Torn | Fate::Zeroed | Fate::Scrambled) => {
-                if random.chance(0.5) {
-                    counts.crash_kept += 1;
-                    effect.apply(&mut image);
-                } else {
-                    counts.crash_dropped += 1;
-                }
+            // A truncation has no other damage than to have happened in part: some segments were deleted, others not.
+            (Effect::CutBefore(block), Fate::Torn | Fate::Zeroed | Fate::Scrambled) => {
+                counts.crash_torn += 1;
+                image.cut_before(random.below(block + 1));
+            }
+            (Effect::CutAfter(block), Fate::Torn | Fate::Zeroed | Fate::Scrambled) => {
+                counts.crash_torn += 1;
+                let end = image.end_bytes().div_ceil(BLOCK_BYTES as u64);
+                image.cut_after(block + random.below(end.saturating_sub(*block) + 1));
             }
         }
     }

@@ -342,7 +342,7 @@ impl State {
         result
     }
 
-    /// Executes a truncation. It becomes durable as a write does.
+    /// Executes a truncation. It becomes durable as a write does: by a sync that is submitted later (rule 2 of the contract).
     pub(super) fn truncate(&mut self, effect: Effect) -> Result<(), DeviceError> {
         self.check_open()?;
         self.count(Traffic { truncations: 1, changes: 1, ..Traffic::default() });

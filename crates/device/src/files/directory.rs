@@ -1,8 +1,9 @@
 //! Names in directories: making them, and making them durable.
 //!
-//! A file whose directory entry is not durable is gone after a power loss, however often it was synced itself. So the first
-//! sync after opening, and the first one after a file was made, syncs the directory too. The first after opening because
-//! an earlier process may have made the file and died before its sync.
+//! A file whose directory entry is not durable is gone after a power loss, however often it was synced itself; and one that was
+//! deleted is back, with all it held, until the directory says durably that it is gone. So the first sync after opening, and
+//! the first one after a file was made or deleted, syncs the directory too. The first after opening because an earlier
+//! process may have made or deleted the file and died before its sync.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// The directory of a device's files.
 pub(super) struct Directory {
     path: PathBuf,
-    /// A name was made since the last sync. Release by the maker, acquire by the sync.
+    /// A name was made or deleted since the last sync. Release by who did it, acquire by the sync.
     unsynced: AtomicBool,
 }
 
@@ -44,14 +45,14 @@ impl Directory {
         &self.path
     }
 
-    /// Notes that a file was made here; before its first write completes.
-    pub(super) fn file_was_made(&self) {
+    /// Notes that a file was made here, before its first write completes, or was deleted, before the call that did it returns.
+    pub(super) fn names_changed(&self) {
         self.unsynced.store(true, Ordering::Release);
     }
 
     /// Makes names durable that are not yet. One caller at a time.
     pub(super) fn sync(&self) -> Result<(), DeviceError> {
-        // Cleared first: a name made during the sync is for the next one.
+        // Cleared first: a name made or deleted during the sync is for the next one.
         if self.unsynced.swap(false, Ordering::AcqRel) {
             os::sync_directory(&self.path).map_err(|error| {
                 self.unsynced.store(true, Ordering::Release);

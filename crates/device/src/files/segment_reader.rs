@@ -177,7 +177,7 @@ impl Layout for SegmentReader {
                 file.sync()?;
             }
         }
-        self.directory.file_was_made();
+        self.directory.names_changed();
         self.directory.sync()
     }
 

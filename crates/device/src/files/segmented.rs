@@ -13,7 +13,8 @@
 //!
 //! A write is marked as unsynced *after* it moved its bytes and *before* its completion is seen. So a sync that takes the
 //! mark comes after the bytes; one that was submitted after the completion finds the mark or follows (syncs run one at a
-//! time) the sync that took it.
+//! time) the sync that took it. A segment that a truncation shortened or emptied is marked in the same way, and for one that
+//! it deleted the directory is, before the call returns.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -52,7 +53,7 @@ pub(super) struct SegmentedFiles {
 #[derive(Default)]
 struct Segment {
     file: Option<Arc<BlockFile>>,
-    /// Something was written and not synced since. The file stays open: the kernel tells a failed write-back to the
+    /// Something was written or cut off and not synced since. The file stays open: the kernel tells a failed write-back to the
     /// open files that were there.
     unsynced: bool,
     /// It was found at open. A process that was killed may have written to it and not synced: the first sync covers it.
@@ -184,7 +185,7 @@ impl SegmentedFiles {
                 .at_path(&path)
         })?;
         if !exists {
-            self.directory.file_was_made();
+            self.directory.names_changed();
         }
         file.reserve_ahead(self.options.preallocate_bytes, self.segment_bytes);
         let file = Arc::new(file);
@@ -210,10 +211,20 @@ impl SegmentedFiles {
         Ok(())
     }
 
+    /// Marks a segment as changed. `file` is held until then: an unmarked idle file may be closed.
+    fn mark_unsynced(&self, index: u64, file: Arc<BlockFile>) {
+        if let Some(segment) = self.segments.lock().get_mut(&index) {
+            segment.unsynced = true;
+        }
+        drop(file);
+    }
+
     fn delete(&self, index: u64) -> Result<(), DeviceError> {
         let segment = self.segments.lock().remove(&index);
         let path = self.names.segment(index);
-        match std::fs::remove_file(&path) {
+        let removed = std::fs::remove_file(&path);
+        self.directory.names_changed();
+        match removed {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => {
@@ -305,11 +316,7 @@ impl Layout for SegmentedFiles {
             let Some(file) = self.segment(piece.index, true)? else { break };
             let wanted = piece.words.len() * 8;
             let written = file.write(piece.offset, memory, piece.words)?;
-            if let Some(segment) = self.segments.lock().get_mut(&piece.index) {
-                segment.unsynced = true;
-            }
-            // Not before it is marked: an unmarked idle file may be closed.
-            drop(file);
+            self.mark_unsynced(piece.index, file);
             moved += written;
             self.end_offset.fetch_max(offset + moved as u64, Ordering::Release);
             if written < wanted {
@@ -367,6 +374,7 @@ impl Layout for SegmentedFiles {
             if Some(index) == last {
                 if let Some(file) = self.segment(index, false)? {
                     file.punch(0..file.len()?)?;
+                    self.mark_unsynced(index, file);
                 }
             } else {
                 self.delete(index)?;
@@ -383,8 +391,10 @@ impl Layout for SegmentedFiles {
         for index in doomed {
             self.delete(index)?;
         }
-        if let Some(file) = self.segment(offset / self.segment_bytes, false)? {
+        let cut = offset / self.segment_bytes;
+        if let Some(file) = self.segment(cut, false)? {
             file.cut(offset % self.segment_bytes)?;
+            self.mark_unsynced(cut, file);
         }
         let last = self.segments.lock().last_key_value().map(|(index, _)| *index);
         let end_offset = match last {
@@ -419,3 +429,6 @@ impl Layout for SegmentedFiles {
         os::free_bytes(self.meta.file()).map_err(|error| self.meta.failed("asking for free space", error))
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

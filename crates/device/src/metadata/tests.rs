@@ -84,10 +84,66 @@ fn a_flipped_bit_in_each_copy_is_noticed() {
         let state = decode_slot(&flipped);
         let expected = match bit / 8 {
             0..8 => state == SlotState::Foreign,
-            8..12 => matches!(state, SlotState::OtherVersion(_)),
             _ => state == SlotState::Damaged,
         };
         assert!(expected, "bit {bit}: {state:?}");
+    }
+}
+
+/// As a program of format version 2 writes it: another version, under its own checksum.
+fn slot_of_version_2(generation: u64) -> Vec<u8> {
+    let mut bytes = slot(generation);
+    let end = bytes.len() - COPY_BYTES - 4;
+    for copy in [0, COPY_BYTES] {
+        bytes[copy + 8..copy + 12].copy_from_slice(&2_u32.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[copy..copy + end]).to_le_bytes();
+        bytes[copy + end..copy + end + 4].copy_from_slice(&checksum);
+    }
+    bytes
+}
+
+/// A program of version 2 wrote a generation over ours and was told that it is durable; the other slot is still ours. To take
+/// that one would take back what the other program has flushed, and our next write would make it final.
+#[test]
+fn a_slot_of_another_version_is_never_rolled_back() {
+    let newer = slot_of_version_2(5);
+    let mut newer_and_rotten = newer.clone();
+    newer_and_rotten[COPY_BYTES + 30] ^= 1;
+    for other in [newer, newer_and_rotten, slot_of_version_2(3)] {
+        for (even, odd) in
+            [(slot(4), other.clone()), (half_damaged(4, 0), other.clone()), (damaged(4), other)]
+        {
+            let device = device_with(&even, &odd);
+            let error = MetadataArea::open(&device, ContentKind::FasterKv).unwrap_err();
+            assert_eq!(error.kind(), DeviceErrorKind::InvalidRequest);
+            assert!(error.to_string().contains("format version 2"), "{error}");
+            let mut found = vec![0; METADATA_SLOT_BYTES];
+            device.read_metadata(MetadataSlot::Odd, &mut found).unwrap();
+            assert!(found.starts_with(&odd), "nothing is touched");
+        }
+    }
+    let (kind, text) = refusal(&slot_of_version_2(4), &slot(3));
+    assert_eq!((kind, text.contains("format version 2")), (DeviceErrorKind::InvalidRequest, true));
+}
+
+/// The other program lost power between the copies of its first slot: it has acknowledged nothing, so ours goes on.
+#[test]
+fn a_torn_write_of_another_version_took_nothing() {
+    let torn = [&slot_of_version_2(5)[..COPY_BYTES], &slot(3)[COPY_BYTES..]].concat();
+    let loaded = MetadataArea::read(&device_with(&slot(4), &torn), ContentKind::FasterKv).unwrap().unwrap();
+    assert_eq!((loaded.generation, loaded.damaged_copy), (4, true));
+}
+
+/// Rot of the version in both copies of a slot is damage like any other: the checksums say which version it was.
+#[test]
+fn rot_of_a_version_is_not_another_version() {
+    for bit in 0..32 {
+        let mut rotten = slot(5);
+        rotten[8 + bit / 8] ^= 1 << (bit % 8);
+        rotten[COPY_BYTES + 8 + (bit + 7) % 32 / 8] ^= 1 << ((bit + 7) % 8);
+        assert_eq!(decode_slot(&rotten), SlotState::Damaged, "bit {bit}");
+        let loaded = MetadataArea::read(&device_with(&slot(4), &rotten), ContentKind::FasterKv).unwrap();
+        assert_eq!(loaded.map(|loaded| (loaded.generation, loaded.damaged_copy)), Some((4, true)));
     }
 }
 

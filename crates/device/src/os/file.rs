@@ -25,6 +25,8 @@ pub(crate) use super::transfer_in_place::{read_at, write_at};
     reason = "the device's sync ends here; its caller poisons the device on failure"
 )]
 pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    #[cfg(all(test, target_os = "linux"))]
+    synced::note(&file.metadata()?);
     file.sync_data()
 }
 
@@ -35,7 +37,31 @@ pub(crate) fn sync_file(file: &File) -> io::Result<()> {
     reason = "the device's sync ends here; its caller poisons the device on failure"
 )]
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    let directory = File::open(directory)?;
+    #[cfg(all(test, target_os = "linux"))]
+    synced::note(&directory.metadata()?);
+    directory.sync_all()
+}
+
+/// What the calling thread has synced, for tests that ask whether the system was really told.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod synced {
+    use std::cell::RefCell;
+    use std::fs::Metadata;
+    use std::os::unix::fs::MetadataExt;
+
+    thread_local! {
+        static INODES: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(metadata: &Metadata) {
+        INODES.with_borrow_mut(|inodes| inodes.push(metadata.ino()));
+    }
+
+    /// The inodes that were synced since the last call, in order.
+    pub(crate) fn take() -> Vec<u64> {
+        INODES.take()
+    }
 }
 
 /// Directory entries are durable with the file here.

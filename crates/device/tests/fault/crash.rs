@@ -312,3 +312,29 @@ fn power_loss_in_a_metadata_write_tears_that_slot_alone() {
     assert!(torn.contains(&1) && torn.contains(&2), "{torn:?}");
     assert_eq!(after.counts().metadata_torn, 1);
 }
+
+/// Rule 2 of the contract, as the file devices keep it: a truncation is as durable as a write at that place would be.
+#[test]
+fn a_truncation_is_durable_with_the_next_sync_and_not_before() {
+    let truncated = |step: &dyn Fn(&FaultDevice, &mut Driver), fates: CrashFates, seed: u64| {
+        let device = FaultDevice::with_plan(seed, FaultPlan::new().crash_fates(fates));
+        let mut driver = Driver::new(&device);
+        driver.write(0, 1, 12).unwrap();
+        driver.sync().unwrap();
+        device.truncate_after(4 * BLOCK).unwrap();
+        step(&device, &mut driver);
+        device.crash(seed).space_use().unwrap().end_offset / BLOCK
+    };
+    let synced = |_: &FaultDevice, driver: &mut Driver| {
+        driver.sync().unwrap();
+    };
+    assert_eq!(truncated(&synced, CrashFates::DROP_ALL, 1), 4);
+    let metadata = |device: &FaultDevice, _: &mut Driver| {
+        device.write_metadata(MetadataSlot::Odd, b"no sync of blocks").unwrap();
+    };
+    assert_eq!(truncated(&metadata, CrashFates::DROP_ALL, 1), 12);
+    let in_part = CrashFates { kept: 0, dropped: 0, torn: 1, zeroed: 0, scrambled: 0 };
+    let ends: std::collections::BTreeSet<u64> =
+        (0..100).map(|seed| truncated(&metadata, in_part, seed)).collect();
+    assert_eq!(ends, (4..=12).collect());
+}

@@ -1,6 +1,6 @@
 //! Operations on a store in memory: nanoseconds for each, or a plain loop for an instruction counter.
 //!
-//! `cargo bench --bench operations` prints a table. `cargo bench --bench operations -- --loop read 100000` loads, then runs
+//! `cargo bench --bench operations` prints a table, with names behind `--` of those alone. `cargo bench --bench operations -- --loop read 100000` loads, then runs
 //! 100,000 reads inside of the function [`measured`], for an instruction counter: `cargo xtask instructions` counts
 //! all operations, and compares with `benches/instructions.txt`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
@@ -30,7 +30,7 @@ struct Size {
 /// A benchmark: loads, runs the operations, and says when they began.
 type Run = fn(Size) -> Instant;
 
-const BENCHMARKS: [(&str, Run); 15] = [
+const BENCHMARKS: [(&str, Run); 18] = [
     ("read", |size| numbers(size, |session, keys| each(keys, |key| session.read(key).expect("read")))),
     ("read_absent", |size| {
         numbers(size, |session, keys| each(keys, |key| session.read(&!key).expect("read")))
@@ -43,6 +43,35 @@ const BENCHMARKS: [(&str, Run); 15] = [
         numbers(size, |session, keys| {
             each(keys, |key| session.upsert(fresh.next().unwrap_or(0), *key).expect("upsert"));
         })
+    }),
+    ("insert_batch", |size| {
+        numbers(size, |session, keys| {
+            let mut pairs = vec![(0, 0); BATCH];
+            let mut fresh = size.keys..;
+            batches(keys, |keys| {
+                let pairs = pairs.get_mut(..keys.len()).unwrap_or_default();
+                pairs.iter_mut().zip(&mut fresh).for_each(|(pair, key)| *pair = (key, key));
+                session.upsert_batch(pairs).expect("upsert_batch");
+            });
+        })
+    }),
+    ("insert_rmw", |size| {
+        let mut fresh = size.keys..;
+        numbers(size, |session, keys| {
+            each(keys, |_| session.rmw(fresh.next().unwrap_or(0), increment).expect("rmw"));
+        })
+    }),
+    ("insert_100_bytes", |size| {
+        let mut fresh = size.keys..;
+        let value = |_| [7_u8; 100];
+        store(
+            size,
+            |key| key,
+            value,
+            move |session, keys| {
+                each(keys, |_| session.upsert(fresh.next().unwrap_or(0), [8; 100]).expect("upsert"));
+            },
+        )
     }),
     ("rmw", |size| {
         numbers(size, |session, keys| each(keys, |key| session.rmw(*key, increment).expect("rmw")))
@@ -195,11 +224,13 @@ fn main() {
             let (_, run) = BENCHMARKS.iter().find(|benchmark| benchmark.0 == name).expect("a benchmark");
             run(Size { keys: 10_000, operations: count.parse().expect("a count") });
         }
-        _ => {
+        names => {
             for (name, run) in BENCHMARKS {
-                let size = Size { keys: 1_000_000, operations: 1_000_000 };
-                let nanoseconds = run(size).elapsed().as_secs_f64() / 1e6 * 1e9;
-                eprintln!("{name:>16}  {nanoseconds:7.1} ns");
+                if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+                    let size = Size { keys: 1_000_000, operations: 1_000_000 };
+                    let nanoseconds = run(size).elapsed().as_secs_f64() / 1e6 * 1e9;
+                    eprintln!("{name:>20}  {nanoseconds:7.1} ns");
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! (`test`) serves tests, examples and judges, so that nothing is compiled twice for its sake.
 
 use crate::step::Step;
-use crate::{check, judges, models};
+use crate::{check, instructions, judges, models};
 
 /// What to run before every commit.
 pub(crate) const CHECK: &[Step] =
@@ -20,6 +20,7 @@ pub(crate) const VERIFY: &[Step] = &[
     Step::new("xtask", check::own_tests),
     Step::new("examples", check::examples),
     Step::new("judges", judges::judges),
+    Step::new("instructions", instructions::instructions),
     Step::new("loom", models::loom),
     Step::new("canaries", judges::canaries),
 ];

@@ -92,6 +92,9 @@ fn count_all(workspace: &Workspace) -> Result<Vec<(String, f64)>, String> {
 fn build(workspace: &Workspace) -> Result<PathBuf, String> {
     let messages = CommandLine::cargo(workspace.root())
         .args(["bench", "--bench", "operations", "--no-run", "--message-format=json"])
+        // What a developer or a CI sets for other builds must not change what is counted.
+        .env("RUSTFLAGS", "")
+        .env("CARGO_INCREMENTAL", "0")
         .output()?;
     let program = messages.lines().rev().find_map(|line| {
         let (_, rest) = line.split_once("\"executable\":\"")?;

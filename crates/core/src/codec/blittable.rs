@@ -39,13 +39,8 @@ const fn number_of<T>() -> u32 {
 
 #[inline]
 fn decode<T: Pod>(bytes: &[u8]) -> Result<T, Error> {
-    let mut value = T::zeroed();
-    let to = bytemuck::bytes_of_mut(&mut value);
-    if to.len() != bytes.len() {
-        return Err(wrong_length(to.len(), bytes.len()));
-    }
-    to.copy_from_slice(bytes);
-    Ok(value)
+    // Nothing but the length can be wrong.
+    bytemuck::try_pod_read_unaligned(bytes).map_err(|_| wrong_length(size_of::<T>(), bytes.len()))
 }
 
 #[cold]

@@ -37,7 +37,9 @@ pub use frames::LEAD_WORDS;
 pub use hybrid_log::{HybridLog, LogIo, LogState, NeedsRoom, backoff};
 pub use metadata::OwnerFacts;
 pub use open::OpenedLog;
-pub use page_layout::{CHECKSUMS_PER_BLOCK, PAGE_SIZE_BITS_MAX, PAGE_SIZE_BITS_MIN, PageLayout};
+pub use page_layout::{
+    CHECKSUMS_PER_BLOCK, PAGE_SIZE_BITS_MAX, PAGE_SIZE_BITS_MIN, PageLayout, RECORD_WORDS_ALWAYS,
+};
 pub use page_ring::{AllocateRefusal, PageRing};
 pub use read_back::{BlockRead, copy_words};
 pub use seized_tail::SeizedTail;

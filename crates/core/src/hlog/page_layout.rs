@@ -10,6 +10,10 @@ use crate::address::{ADDRESS_BITS, Address};
 pub const PAGE_SIZE_BITS_MIN: u32 = 16;
 /// Largest page: 32 MiB.
 pub const PAGE_SIZE_BITS_MAX: u32 = 25;
+/// Bits of the tail word beside those of an address.
+pub(crate) const TAIL_SPARE_BITS: u32 = 64 - ADDRESS_BITS;
+/// Words of a record that fits into a page of every layout.
+pub const RECORD_WORDS_ALWAYS: u64 = (1 << (PAGE_SIZE_BITS_MIN - 3)) - BLOCK_WORDS as u64;
 /// Checksums that one checksum block holds beside its own.
 pub const CHECKSUMS_PER_BLOCK: usize = BLOCK_BYTES / 4 - 1;
 
@@ -120,11 +124,11 @@ impl PageLayout {
     }
 
     /// Bits that the tail word leaves for the offset: 65,536 times the page, so that failed reservations of as many
-    /// threads can pile up without running into the page number.
+    /// threads can pile up without running into the page number. Shifted down by so much, page and offset are an address.
     #[inline]
     #[must_use]
     pub(crate) fn tail_offset_bits(self) -> u32 {
-        64 - (ADDRESS_BITS - self.page_words_bits)
+        self.page_words_bits + TAIL_SPARE_BITS
     }
 
     /// Number of the data block (0 = the first one behind the checksum blocks) that holds `offset_words` of a page.
@@ -152,6 +156,7 @@ mod tests {
                 _ => 8,
             };
             assert_eq!(layout.checksum_blocks(), expected, "bits {bits}");
+            assert!(layout.record_words_max() >= RECORD_WORDS_ALWAYS, "bits {bits}");
         }
     }
 

@@ -42,7 +42,7 @@ use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_device::sync::canary;
 
 use super::frames::{Frames, LEAD_WORDS};
-use super::page_layout::PageLayout;
+use super::page_layout::{PageLayout, TAIL_SPARE_BITS};
 use super::seized_tail::SeizedTail;
 use crate::address::Address;
 use crate::epoch::{Epoch, EpochGuard, LightEpoch};
@@ -114,6 +114,8 @@ pub struct PageRing {
     /// Held while the page turns; true while the tail is seized.
     turning: Mutex<bool>,
     shifts: Mutex<Shifts>,
+    /// The bits of the tail word that are its offset.
+    tail_offset_mask: u64,
 }
 
 impl PageRing {
@@ -155,6 +157,7 @@ impl PageRing {
             }),
             turning: Mutex::new(false),
             shifts: Mutex::default(),
+            tail_offset_mask: (1 << layout.tail_offset_bits()) - 1,
         }
     }
 
@@ -318,18 +321,21 @@ impl PageRing {
     #[inline]
     pub fn try_allocate(&self, _guard: &EpochGuard<'_>, size_words: u64) -> Result<Address, AllocateRefusal> {
         debug_assert!(size_words > 0 && size_words <= self.layout.record_words_max(), "{size_words} words");
+        let mask = self.tail_offset_mask;
+        let page_words = (mask >> TAIL_SPARE_BITS) + 1;
         // The load keeps failed reservations from piling up while a page turn waits for a frame.
-        let (_, offset) = self.split_tail(self.tail.load(Ordering::Relaxed));
-        if offset + size_words > self.layout.page_words() {
+        if (self.tail.load(Ordering::Relaxed) & mask) + size_words > page_words {
             return Err(AllocateRefusal::PageFull);
         }
         // Acquire pairs with the page turn's Release (rule 5).
         let order = order_unless(Mutation::RingAllocateRelaxed, Ordering::AcqRel);
-        let (page, offset) = self.split_tail(self.tail.fetch_add(size_words, order));
-        if offset + size_words > self.layout.page_words() {
+        let word = self.tail.fetch_add(size_words, order);
+        let offset = word & mask;
+        if offset + size_words > page_words {
             return Err(AllocateRefusal::PageFull);
         }
-        Ok(self.layout.start_of(page).plus(offset))
+        // The page number is as many bits as an address leaves it above an offset that fits.
+        Ok(Address::trusted(((word ^ offset) >> TAIL_SPARE_BITS) | offset))
     }
 
     /// Moves the tail to the next page if `size_words` do not fit and a frame is ready, `spare` frames left aside. Call it

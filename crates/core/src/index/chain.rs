@@ -3,7 +3,7 @@
 //! Callers: `table` (one chain per hash), `growth`. The protocol and why it holds are in the header of `index`.
 
 use oxifaster_device::DeviceError;
-use oxifaster_device::sync::atomic::{AtomicU64, Ordering, fence};
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 use oxifaster_device::sync::thread::{spin_hint, yield_now};
 
 use super::buckets::{Bucket, OverflowBuckets};
@@ -56,9 +56,10 @@ struct Scan<'index> {
 
 /// The place of `entry` in `entries`, if it is one of them.
 #[inline(always)]
-fn place_in(entries: &[AtomicU64], entry: &AtomicU64) -> Option<usize> {
+fn place_in(entries: &[AtomicU64], entry: &AtomicU64) -> Option<u32> {
     let distance = std::ptr::from_ref(entry).addr().wrapping_sub(entries.as_ptr().addr());
-    Some(distance / size_of::<AtomicU64>()).filter(|place| *place < entries.len())
+    let place = Some(distance / size_of::<AtomicU64>()).filter(|place| *place < entries.len());
+    place.and_then(|place| u32::try_from(place).ok())
 }
 
 /// The first free one of the entries at `places`.
@@ -180,7 +181,7 @@ impl<'index> Chain<'index> {
     /// The slot of `tag`, with a new entry if it has none.
     pub(super) fn find_or_create(self, tag: u64, spent: BudgetSpent) -> Result<IndexSlot<'index>, Refusal> {
         // What nearly every insert comes to, without a scan: a chain of one bucket in which nobody has the tag.
-        if let Some(free) = self.free_at_once(tag)
+        if let Some((_, free)) = self.free_at_once(tag)
             && take(free, tag)
             && let Some(slot) = self.decide(tag, free)?
         {
@@ -218,12 +219,9 @@ impl<'index> Chain<'index> {
 
     /// Decides the tentative entry `own`: final, or withdrawn (`None`).
     fn decide(self, tag: u64, own: &'index AtomicU64) -> Result<Option<IndexSlot<'index>>, Refusal> {
-        // Store-load order: the tentative entry comes before the re-scan. Pairs with the same fence of another insert
-        // and with the one in `find_shared`.
-        if !planted(Mutation::IndexInsertWithoutFence) {
-            fence(Ordering::SeqCst);
-        }
-        if self.has_only(tag, own) {
+        fence_behind_take();
+        let [entries @ .., _] = self.first;
+        if place_in(entries, own).is_some_and(|place| self.has_only(tag, place)) {
             return finish(own, tag);
         }
         let mut wait = Wait::default();
@@ -244,23 +242,25 @@ impl<'index> Chain<'index> {
         }
     }
 
-    /// An entry of a chain of one bucket that looks free, when nothing of `tag` and nothing undecided is there.
+    /// The place of an entry of a chain of one bucket that looks free, when nothing of `tag` and nothing undecided is there.
     #[inline(always)]
-    fn free_at_once(self, tag: u64) -> Option<&'index AtomicU64> {
+    pub(super) fn free_at_once(self, tag: u64) -> Option<(u32, &'index AtomicU64)> {
         let [entries @ .., end] = self.first;
         let glance = glance(self.first, tag >> ADDRESS_BITS);
-        // Pairs with the release of `extend`.
-        let is_alone = glance.notable == 0 && end.load(Ordering::Acquire) == 0;
-        entries.get(glance.vacant.trailing_zeros() as usize).filter(|_| is_alone)
+        // Acquire: pairs with the release of `extend`.
+        if glance.notable != 0 || end.load(Ordering::Acquire) != 0 {
+            return None;
+        }
+        let place = glance.vacant.trailing_zeros();
+        Some((place, entries.get(place as usize)?))
     }
 
-    /// Whether a scan would see nothing but the tentative entry `own`: as [`scan`](Self::scan), for a chain of one bucket.
+    /// Whether a scan would see nothing but the tentative entry at `own`: as [`scan`](Self::scan), for a chain of one bucket.
     #[inline(always)]
-    fn has_only(self, tag: u64, own: &AtomicU64) -> bool {
-        let [entries @ .., end] = self.first;
+    pub(super) fn has_only(self, tag: u64, own: u32) -> bool {
+        let [.., end] = self.first;
         let ends = end.load(Ordering::Acquire) == 0;
-        let notable = glance(self.first, tag >> ADDRESS_BITS).notable;
-        ends && place_in(entries, own).is_some_and(|place| notable == 1 << place)
+        ends && glance(self.first, tag >> ADDRESS_BITS).notable == 1 << own
     }
 
     /// The word that `tag` shares in a closed chain when it has no entry.
@@ -357,9 +357,27 @@ fn claim(home: &AtomicU64, tag: u64) -> bool {
 
 /// Makes a free entry the caller's tentative one.
 #[inline(always)]
-fn take(free: &AtomicU64, tag: u64) -> bool {
-    // Acquire: behind the removal that freed the slot. Release: nothing; the fence in `decide` orders it.
+pub(super) fn take(free: &AtomicU64, tag: u64) -> bool {
+    // Acquire: behind the removal that freed the slot. Release: nothing; `fence_behind_take` orders it.
     free.compare_exchange(0, tentative(tag), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Between a successful [`take`] and the re-scan. Store-load order: the tentative entry comes first. Pairs with the same fence
+/// of another insert and with the one in `find_shared`.
+///
+/// On x86-64 a compare-exchange is a locked instruction, behind which no later load may be done early: it is the full fence itself,
+/// and a second one would only wait for all loads that are under way. What is left to say is that the compiler moves nothing, as with
+/// the light fence of an epoch. Everywhere else, and in models, it is a fence.
+#[inline(always)]
+pub(super) fn fence_behind_take() {
+    if planted(Mutation::IndexInsertWithoutFence) {
+        return;
+    }
+    if cfg!(all(target_arch = "x86_64", not(loom), not(miri))) {
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
 }
 
 /// Makes the caller's own tentative entry the final one.
@@ -372,12 +390,13 @@ fn finish(own: &AtomicU64, tag: u64) -> Result<Option<IndexSlot<'_>>, Refusal> {
 }
 
 /// Turns the caller's own tentative entry into `word`; fails only when it was frozen meanwhile.
-fn settle(own: &AtomicU64, tentative: u64, word: u64) -> bool {
+#[inline]
+pub(super) fn settle(own: &AtomicU64, tentative: u64, word: u64) -> bool {
     if planted(Mutation::IndexFinalByStore) {
         own.store(word, Ordering::Release);
         return true;
     }
-    // Release: pairs with the acquire loads of scans.
+    // Release: pairs with the acquire loads of scans and candidates; a record may come with it.
     own.compare_exchange(tentative, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 

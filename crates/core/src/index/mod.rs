@@ -43,6 +43,8 @@
 //! - It sees a tentative one at a *higher* position: it scans again until that one is decided.
 //! - It sees nothing: it makes its entry final.
 //!
+//! Who has the record already takes the short form of `vacancy`: final and published in one compare-exchange.
+//!
 //! The highest tentative entry never waits, so waiting ends; the lowest one withdraws only for a final entry or a closed chain,
 //! so two inserts can't chase each other away for ever. Waiting means: for a few instructions of another thread.
 //!
@@ -72,10 +74,12 @@ mod table;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
+mod vacancy;
 
 pub use slot::IndexSlot;
 pub use statistics::{Entries, IndexStatistics};
 pub use table::{HashIndex, RaiseRefused};
+pub use vacancy::Vacancy;
 
 /// Entries in a bucket; one more word is the overflow word. Models have small buckets, to see all of their interleavings.
 pub const BUCKET_ENTRIES: usize = if cfg!(loom) { 2 } else { 7 };

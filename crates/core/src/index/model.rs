@@ -6,7 +6,7 @@
 use loom::thread;
 
 use super::growth::{self, Frozen, Sides};
-use super::{HashIndex, IndexSlot};
+use super::{HashIndex, IndexSlot, Vacancy};
 use crate::address::Address;
 use crate::hash::KeyHash;
 use crate::mutation::{Mutation, model_with};
@@ -36,6 +36,14 @@ fn count_up(index: &HashIndex, hash: KeyHash) {
         if slot.compare_exchange(address(slot.address().words().max(FIRST_RECORD) + 1)).is_ok() {
             return;
         }
+    }
+}
+
+/// As [`count_up`], with the entry and the first record at once if that is possible.
+fn count_up_at_once(index: &HashIndex, hash: KeyHash) {
+    let first = |vacancy: Vacancy<'_>| vacancy.publish(address(FIRST_RECORD + 1));
+    if !index.vacancy(hash).is_some_and(first) {
+        count_up(index, hash);
     }
 }
 
@@ -69,6 +77,18 @@ fn insert_insert_remove() {
     second.join().unwrap();
     let entries = index.entries().filter(|slot| slot.tag() == 1).count();
     assert_eq!(entries, 1, "model: one entry for one tag");
+    expect_one_home(&index, tag(1), 2);
+}
+
+/// The same with inserts of which one or both publish their record with the entry.
+fn insert_insert_remove_at_once(other: fn(&HashIndex, KeyHash)) {
+    let index = Arc::new(HashIndex::new(1, 0).unwrap());
+    index.find_or_create(tag(10)).compare_exchange(address(600)).unwrap();
+    let first = spawn(&index, |index| count_up_at_once(index, tag(1)));
+    let second = spawn(&index, move |index| other(index, tag(1)));
+    assert!(index.remove(index.find(tag(10)).unwrap()));
+    first.join().unwrap();
+    second.join().unwrap();
     expect_one_home(&index, tag(1), 2);
 }
 
@@ -114,12 +134,16 @@ fn claim_race() {
 
 /// An operation publishes while the bucket is frozen and split: the new table has it exactly if the operation succeeded.
 fn freeze_race(old: &Arc<HashIndex>, hash: KeyHash) {
+    freeze_against(old, hash, move |old| match growth::find_or_create(old, hash) {
+        Ok(mut slot) => slot.compare_exchange(address(700)).is_ok(),
+        Err(Frozen) => false,
+    });
+}
+
+fn freeze_against(old: &Arc<HashIndex>, hash: KeyHash, publish: impl FnOnce(&HashIndex) -> bool + 'static) {
     let writer = {
         let old = Arc::clone(old);
-        thread::spawn(move || match growth::find_or_create(&old, hash) {
-            Ok(mut slot) => slot.compare_exchange(address(700)).is_ok(),
-            Err(Frozen) => false,
-        })
+        thread::spawn(move || publish(&old))
     };
     let new = HashIndex::new(2, 4).unwrap();
     growth::freeze_bucket(old, 0);
@@ -137,6 +161,12 @@ fn freeze_race(old: &Arc<HashIndex>, hash: KeyHash) {
 
 fn freeze_against_insert() {
     freeze_race(&Arc::new(HashIndex::new(1, 0).unwrap()), tag(1));
+}
+
+fn freeze_against_insert_at_once() {
+    freeze_against(&Arc::new(HashIndex::new(1, 0).unwrap()), tag(1), |old| {
+        old.vacancy(tag(1)).is_some_and(|vacancy| vacancy.publish(address(700)))
+    });
 }
 
 fn freeze_against_publish() {
@@ -167,6 +197,17 @@ fn model_insert_insert_remove() {
 }
 
 #[test]
+fn model_insert_at_once() {
+    let mistakes = [
+        Mutation::IndexInsertWithoutFence,
+        Mutation::IndexInsertWithoutRescan,
+        Mutation::IndexGlanceSeesFinalOnly,
+    ];
+    model_with(&mistakes, 3, || insert_insert_remove_at_once(count_up));
+    model_with(&mistakes, 3, || insert_insert_remove_at_once(count_up_at_once));
+}
+
+#[test]
 fn model_link_race() {
     model_with(&[Mutation::IndexLinkOverwrites], 3, link_race);
 }
@@ -193,6 +234,11 @@ fn model_claim_race() {
 #[test]
 fn model_freeze() {
     model_with(&[Mutation::IndexFinalByStore, Mutation::GrowthLeavesEmptySlots], 3, freeze_against_insert);
+    model_with(
+        &[Mutation::IndexFinalByStore, Mutation::GrowthLeavesEmptySlots],
+        3,
+        freeze_against_insert_at_once,
+    );
     model_with(&[Mutation::GrowthLeavesEntries], 3, freeze_against_publish);
     model_with(&[Mutation::GrowthLeavesOverflow], 3, freeze_against_link);
     model_with::<Mutation>(&[], 3, freeze_against_close);

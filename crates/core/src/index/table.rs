@@ -17,6 +17,7 @@ use super::entry::{is_final_of, tag_of};
 use super::matching::{glance, place_of};
 use super::slot::IndexSlot;
 use super::statistics::{Entries, IndexStatistics};
+use super::vacancy::Vacancy;
 use crate::address::Address;
 use crate::hash::{BUCKET_BITS, KeyHash};
 use crate::prefetch::prefetch;
@@ -77,6 +78,7 @@ impl HashIndex {
         unsafe { self.table.get_unchecked(hash.bucket(self.mask) as usize) }
     }
 
+    #[inline(always)]
     pub(super) fn chain(&self, hash: KeyHash) -> Chain<'_> {
         Chain { first: self.bucket(hash), overflow: &self.overflow }
     }
@@ -120,9 +122,11 @@ impl HashIndex {
         self.find_at_once(hash).or_else(|| if self.is_absent(hash) { None } else { self.find_in_chain(hash) })
     }
 
-    /// The slot that is where the candidate is.
+    /// The slot that is where the candidate is: of an entry in the first bucket, unless an entry of another kind with the same tag
+    /// is in front of it.
     #[inline(always)]
-    fn find_at_once(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
+    #[must_use]
+    pub fn find_at_once(&self, hash: KeyHash) -> Option<IndexSlot<'_>> {
         let bucket = self.bucket(hash);
         let place = place_of(bucket, hash.tag())?;
         // SAFETY: obligation 2.
@@ -143,6 +147,13 @@ impl HashIndex {
     #[must_use]
     pub fn find_or_create(&self, hash: KeyHash) -> IndexSlot<'_> {
         self.find_at_once(hash).unwrap_or_else(|| self.create_in_chain(hash))
+    }
+
+    /// Where the first record of `hash` can be published, if that is seen at a glance: in a chain of one bucket in which, at one
+    /// moment of the call, there was no entry of `hash`.
+    #[inline(always)]
+    pub fn vacancy(&self, hash: KeyHash) -> Option<Vacancy<'_>> {
+        Vacancy::of(self.chain(hash), tag_of(hash))
     }
 
     #[inline(never)]

@@ -66,6 +66,37 @@ fn only_whoever_saw_the_newest_address_publishes() {
 }
 
 #[test]
+fn a_vacancy_takes_one_record_of_a_tag_that_nobody_has() {
+    let index = HashIndex::new(2, 1).unwrap();
+    for tag in [7, 0, 0x3fff] {
+        let (late, vacancy) = (index.vacancy(hash(0, tag)).unwrap(), index.vacancy(hash(0, tag)).unwrap());
+        assert!(vacancy.publish(address(600 + tag)));
+        assert_eq!(address_of(&index, hash(0, tag)), Some(600 + tag));
+        assert!(index.vacancy(hash(0, tag)).is_none(), "the tag has an entry");
+        assert!(!late.publish(address(700)), "the place is taken");
+    }
+    // A place that is still free, in a bucket that has got the tag: withdrawn, and free again.
+    let first = index.vacancy(hash(0, 9)).unwrap();
+    publish(&index, hash(0, 8), 800);
+    publish(&index, hash(0, 9), 900);
+    assert!(index.remove(index.find(hash(0, 8)).unwrap()));
+    assert!(!first.publish(address(901)));
+    assert_eq!(address_of(&index, hash(0, 9)), Some(900));
+    publish(&index, hash(0, 8), 800);
+    // A full bucket, and a chain of two.
+    publish(&index, hash(0, 10), 1000);
+    let last = index.vacancy(hash(0, 11)).unwrap();
+    publish(&index, hash(0, 12), 1200);
+    assert!(index.vacancy(hash(0, 11)).is_none(), "no place is free");
+    publish(&index, hash(0, 13), 1300);
+    assert!(index.remove(index.find(hash(0, 12)).unwrap()));
+    assert!(index.vacancy(hash(0, 11)).is_none(), "the tag may be in the second bucket");
+    assert!(!last.publish(address(1100)), "a chain of two since");
+    assert_eq!(index.entries().count(), 7);
+    assert!(index.vacancy(hash(1, 7)).is_some());
+}
+
+#[test]
 fn a_removed_entry_is_gone_and_its_slot_serves_again() {
     let index = HashIndex::new(1, 0).unwrap();
     for tag in 0..7 {

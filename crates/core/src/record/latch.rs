@@ -31,7 +31,7 @@ pub struct Latched<'g> {
 }
 
 impl<'g> Latched<'g> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(record: RecordRef<'g>, layout: RecordLayout) -> Result<Self, LatchError> {
         let header = record.word(0);
         // Acquire, here and when the exchange fails, pairs with the Release of a seal: who is refused because of it finds
@@ -53,6 +53,7 @@ impl<'g> Latched<'g> {
     }
 
     /// Whether the value is still the one that was copied at `sequence`.
+    #[inline]
     #[must_use]
     pub fn value_unchanged_since(&self, sequence: u64) -> bool {
         // Relaxed: only holders of the latch change the guard, and taking the latch made their stores visible.
@@ -61,6 +62,7 @@ impl<'g> Latched<'g> {
     }
 
     /// Whether a value of `len` bytes fits.
+    #[inline(always)]
     #[must_use]
     pub fn fits(&self, len: usize) -> bool {
         self.record.fits(len)
@@ -70,8 +72,11 @@ impl<'g> Latched<'g> {
     ///
     /// # Panics
     /// When it does not fit.
+    #[inline(always)]
     pub fn write_value(self, value: &[u8]) {
-        assert!(self.fits(value.len()), "a value of {} bytes does not fit", value.len());
+        if !self.fits(value.len()) {
+            does_not_fit(value.len());
+        }
         let guard = self.record.word(self.layout.guard_at());
         let before = guard.load(Ordering::Relaxed);
         let (odd, even) = if self.layout.is_varlen_value() {
@@ -119,8 +124,14 @@ impl Drop for Latched<'_> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn does_not_fit(len_bytes: usize) -> ! {
+    panic!("a value of {len_bytes} bytes does not fit")
+}
+
 /// Why the latch of a record with this header can't be had.
-#[inline]
+#[inline(always)]
 fn refusal(info: RecordInfo) -> Option<LatchError> {
     if info.is_sealed() {
         Some(LatchError::Sealed)

@@ -43,6 +43,7 @@ pub struct WordBuffer {
 
 impl WordBuffer {
     /// The bytes copied last.
+    #[inline(always)]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.words).get(..self.len_bytes).unwrap_or_default()
@@ -50,8 +51,9 @@ impl WordBuffer {
 
     /// Replaces the content.
     pub fn set(&mut self, bytes: &[u8]) {
-        self.start(bytes.len().div_ceil(8));
-        self.words.extend(bytes.chunks(8).map(word_of));
+        for (word, bytes) in self.start(bytes.len().div_ceil(8)).iter_mut().zip(bytes.chunks(8)) {
+            *word = word_of(bytes);
+        }
         self.len_bytes = bytes.len();
     }
 
@@ -61,18 +63,21 @@ impl WordBuffer {
         self.words.capacity()
     }
 
-    /// Empties it for so many words. What a large value needed is given back as soon as a smaller one comes.
+    /// So many words to be filled, with any content. What a large value needed is given back as soon as a smaller one comes.
     #[inline(always)]
-    fn start(&mut self, words: usize) {
-        self.words.clear();
-        if self.words.capacity() > KEPT_WORDS_MAX && words <= KEPT_WORDS_MAX {
-            self.give_back();
+    fn start(&mut self, words: usize) -> &mut [u64] {
+        if words > self.words.len() || (self.words.len() > KEPT_WORDS_MAX && words <= KEPT_WORDS_MAX) {
+            self.resize(words);
         }
+        self.words.get_mut(..words).unwrap_or_default()
     }
 
+    /// Room for `words` and some more, so that values that grow by a little don't come here each time.
     #[cold]
-    fn give_back(&mut self) {
-        self.words = Vec::new();
+    #[inline(never)]
+    fn resize(&mut self, words: usize) {
+        // Not resized in place: old content would be copied.
+        self.words = vec![0; if words > KEPT_WORDS_MAX { words } else { words.next_power_of_two() }];
     }
 }
 
@@ -138,14 +143,8 @@ impl<'g> RecordRef<'g> {
             .iter()
             .zip(whole)
             .all(|(word, bytes)| word.load(Ordering::Relaxed) == u64::from_le_bytes(*bytes));
-        let rest_equal = || {
-            // The last 8 bytes of a longer key end with the rest: one load and a shift.
-            let rest = match key.last_chunk::<8>() {
-                Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-                None => word_of(rest),
-            };
-            words.last().is_some_and(|word| word.load(Ordering::Relaxed) == rest)
-        };
+        let rest_equal =
+            || words.last().is_some_and(|word| word.load(Ordering::Relaxed) == last_word(key, rest));
         whole_equal && (rest.is_empty() || rest_equal())
     }
 
@@ -182,15 +181,17 @@ impl<'g> RecordRef<'g> {
 
     #[inline(always)]
     pub(super) fn store_bytes(self, at: usize, bytes: &[u8]) {
-        let words = self.words.get(at..).unwrap_or_default();
+        let words = self.words.get(at..at + bytes.len().div_ceil(8)).unwrap_or_default();
+        debug_assert!(words.len() * 8 >= bytes.len(), "{} bytes do not fit", bytes.len());
         let (whole, rest) = bytes.as_chunks::<8>();
-        for (word, bytes) in words.iter().zip(whole) {
-            word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        let (blocks, few) = whole.as_chunks::<BLOCK>();
+        let (word_blocks, _) = words.as_chunks::<BLOCK>();
+        for (words, bytes) in word_blocks.iter().zip(blocks) {
+            store_words(words, bytes);
         }
-        if let Some(word) = words.get(whole.len())
-            && !rest.is_empty()
-        {
-            word.store(word_of(rest), Ordering::Relaxed);
+        store_words(words.get(blocks.len() * BLOCK..).unwrap_or_default(), few);
+        if let Some(word) = words.get(whole.len()) {
+            word.store(last_word(bytes, rest), Ordering::Relaxed);
         }
     }
 
@@ -264,7 +265,7 @@ impl<'g> RecordRef<'g> {
 
     /// Sets header bits and gives the latch back. Only for its holder, who alone changes the header meanwhile (rule 6):
     /// so a load and a store lose nothing. Release pairs with the Acquire of the next holder, and of `info`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn store_unlatched(self, bits: u64) {
         let order =
             if planted(Mutation::RecordUnlatchRelaxed) { Ordering::Relaxed } else { Ordering::Release };
@@ -309,13 +310,13 @@ impl<'g> RecordRef<'g> {
     ///
     /// # Errors
     /// Why it can't be had.
-    #[inline]
+    #[inline(always)]
     pub fn try_latch(self) -> Result<Latched<'g>, LatchError> {
         Latched::take(self, self.layout)
     }
 
     /// Bytes that the value's words can hold.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value_capacity(self) -> usize {
         match self.layout.fixed_value_bytes() {
             Some(bytes) => bytes,
@@ -324,14 +325,14 @@ impl<'g> RecordRef<'g> {
     }
 
     /// Whether a value of `len` bytes fits without a new record.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn fits(self, len: usize) -> bool {
         len <= self.value_capacity()
     }
 
     /// Copies the value of a fixed or varlen record; `None` when writers kept getting in the way.
-    #[inline]
+    #[inline(always)]
     pub fn read_value(self, out: &mut WordBuffer) -> Option<Snapshot> {
         let guard = self.word(self.layout.guard_at());
         let value_at = self.value_start();
@@ -346,8 +347,7 @@ impl<'g> RecordRef<'g> {
             }
             let len_bytes = self.layout.fixed_value_bytes().unwrap_or(split(sequence).0 as usize);
             let words = self.words.get(value_at..value_at + len_bytes.div_ceil(8))?;
-            out.start(words.len());
-            out.words.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
+            copy_words(words, out.start(words.len()));
             out.len_bytes = len_bytes;
             // Pairs with the writer's Release fence: if a word came from a later write, its odd sequence is seen below.
             if !planted(Mutation::RecordReadWithoutFence) {
@@ -386,6 +386,44 @@ impl<'g> RecordRef<'g> {
         let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
         copy_bytes(self.words, at, len, &mut bytes);
         Ok(bytes)
+    }
+}
+
+/// Words that are copied without a branch between them.
+const BLOCK: usize = 8;
+
+/// Loads as many words as both have.
+#[inline(always)]
+fn copy_words(from: &[AtomicU64], to: &mut [u64]) {
+    let (from_blocks, from_few) = from.as_chunks::<BLOCK>();
+    let (to_blocks, to_few) = to.as_chunks_mut::<BLOCK>();
+    for (from, to) in from_blocks.iter().zip(to_blocks) {
+        load_words(from, to);
+    }
+    load_words(from_few, to_few);
+}
+
+#[inline(always)]
+fn load_words(from: &[AtomicU64], to: &mut [u64]) {
+    for (from, to) in from.iter().zip(to) {
+        *to = from.load(Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn store_words(to: &[AtomicU64], from: &[[u8; 8]]) {
+    for (to, from) in to.iter().zip(from) {
+        to.store(u64::from_le_bytes(*from), Ordering::Relaxed);
+    }
+}
+
+/// The word of `rest`, the fewer than 8 bytes at the end of `bytes`. The last 8 bytes of something longer end with them: one
+/// load and a shift.
+#[inline(always)]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    match bytes.last_chunk::<8>() {
+        Some(last) if !rest.is_empty() => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+        _ => word_of(rest),
     }
 }
 

@@ -112,6 +112,27 @@ where
         Ok(Some(result))
     }
 
+    #[inline(always)]
+    fn append_at_once(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        _: Address,
+        context: &mut Context<'_>,
+    ) -> Result<Option<T>, Error> {
+        let Some(vacancy) = core.index.vacancy(self.key.hash) else { return Ok(None) };
+        let (decision, result) = (self.decide)(None)?;
+        let appended = match decision {
+            Decision::Keep | Decision::Delete => true,
+            Decision::Put(value) => {
+                let encoded = V::Codec::encode(&value)?;
+                core.append_first(guard, vacancy, self.key, encoded.as_ref(), context)?
+            }
+            Decision::PutGiven => core.append_first(guard, vacancy, self.key, self.given, context)?,
+        };
+        Ok(appended.then_some(result))
+    }
+
     fn attempt(
         &mut self,
         core: &Core<K, V>,
@@ -195,6 +216,17 @@ where
             }
             _ => Operation::<K, V>::shortcut(&mut self.otherwise, record, context),
         }
+    }
+
+    #[inline(always)]
+    fn append_at_once(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        floor: Address,
+        context: &mut Context<'_>,
+    ) -> Result<Option<V>, Error> {
+        self.otherwise.append_at_once(core, guard, floor, context)
     }
 
     fn attempt(

@@ -8,8 +8,8 @@ use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hash::HashKind;
-use oxifaster_core::hlog::{HybridLog, LEAD_WORDS, LogState};
-use oxifaster_core::index::{HashIndex, IndexSlot};
+use oxifaster_core::hlog::{HybridLog, LEAD_WORDS, LogState, RECORD_WORDS_ALWAYS};
+use oxifaster_core::index::{HashIndex, IndexSlot, Vacancy};
 use oxifaster_core::record::{RecordFlags, RecordLayout, RecordRef};
 
 use super::{Context, Key, Obstacle, Step};
@@ -136,6 +136,23 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         Ok(self.publish(slot, prepared, context))
     }
 
+    /// Appends the first record of a key where nobody has its tag. `false`: nothing happened; attempt it.
+    #[inline(always)]
+    pub(crate) fn append_first(
+        &self,
+        guard: &EpochGuard<'_>,
+        vacancy: Vacancy<'_>,
+        key: Key<'_>,
+        value: &[u8],
+        context: &Context<'_>,
+    ) -> Result<bool, Error> {
+        let size_words = self.record_words(key.bytes.len(), value.len())?;
+        let Ok(address) = self.log.allocate(guard, size_words) else { return Ok(false) };
+        let value = NewValue::Bytes(value);
+        let prepared = self.prepare_at(guard, address, size_words, Address::NULL, key, value);
+        Ok(self.count_published(vacancy.publish(address), prepared, context))
+    }
+
     /// Writes a record at the tail that nobody can see yet.
     #[inline]
     pub(crate) fn prepare<'g>(
@@ -147,7 +164,10 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     ) -> Result<Step<Prepared<'g>>, Error> {
         let size_words = self.record_words(key.bytes.len(), value.bytes().len())?;
         match self.log.allocate(guard, size_words) {
-            Ok(address) => Ok(Step::Done(self.prepare_at(guard, address, size_words, slot, key, value))),
+            Ok(address) => {
+                let previous = slot.address();
+                Ok(Step::Done(self.prepare_at(guard, address, size_words, previous, key, value)))
+            }
             Err(_) => Ok(Step::Blocked(Obstacle::Room(size_words))),
         }
     }
@@ -159,14 +179,20 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         guard: &'g EpochGuard<'_>,
         address: Address,
         size_words: u64,
-        slot: &IndexSlot<'_>,
+        previous: Address,
         key: Key<'_>,
         value: NewValue<'_>,
     ) -> Prepared<'g> {
-        let words = self.log.ring().words(guard, address);
-        let words = words.get(..usize::try_from(size_words).unwrap_or(usize::MAX)).unwrap_or(words);
-        let record = RecordRef::new(words, Self::LAYOUT);
-        record.write_new(slot.address(), key.bytes, value.bytes(), value.flags());
+        let record = match Self::LAYOUT.fixed_words() {
+            // Writes no word behind its own.
+            Some(_) => self.record(guard, address),
+            None => {
+                let words = self.log.ring().words(guard, address);
+                let words = words.get(..usize::try_from(size_words).unwrap_or(usize::MAX)).unwrap_or(words);
+                RecordRef::new(words, Self::LAYOUT)
+            }
+        };
+        record.write_new(previous, key.bytes, value.bytes(), value.flags());
         Prepared { address, record, size_words }
     }
 
@@ -179,20 +205,33 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         context: &Context<'_>,
     ) -> Step<()> {
         // Release, in the slot: whoever finds the address sees the record's words.
-        if slot.compare_exchange(prepared.address).is_ok() {
+        let published = slot.compare_exchange(prepared.address).is_ok();
+        if self.count_published(published, prepared, context) {
+            Step::Done(())
+        } else {
+            Step::Blocked(Obstacle::Contended)
+        }
+    }
+
+    /// Counts a record that was `published`, or marks it invalid; which of them.
+    #[inline(always)]
+    fn count_published(&self, published: bool, prepared: Prepared<'_>, context: &Context<'_>) -> bool {
+        if published {
             context.counters.appended.add(1);
             context.counters.appended_words.add(prepared.size_words);
-            Step::Done(())
         } else {
             prepared.record.mark_invalid();
             context.counters.lost_races.add(1);
-            Step::Blocked(Obstacle::Contended)
         }
+        published
     }
 
     /// Size of a record; refuses one that does not fit into a page.
     #[inline]
     pub(crate) fn record_words(&self, key_bytes: usize, value_bytes: usize) -> Result<u64, Error> {
+        if let Some(size) = Self::LAYOUT.fixed_words().filter(|size| *size as u64 <= RECORD_WORDS_ALWAYS) {
+            return Ok(size as u64);
+        }
         let max = self.log.layout().record_words_max();
         match Self::LAYOUT.size_words(key_bytes, value_bytes) {
             Some(size) if size <= max => Ok(size),

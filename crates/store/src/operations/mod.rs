@@ -40,7 +40,7 @@ pub(crate) use conditional::{Add, Conditional, Decision};
 pub(crate) use delete::Delete;
 pub(crate) use drive::{count_reads, drive, remove_obstacle};
 pub(crate) use read::{Found, Read};
-pub(crate) use shortcut::shortcut;
+pub(crate) use shortcut::{append_at_once, shortcut};
 pub(crate) use upsert::Upsert;
 
 use oxifaster_core::Address;
@@ -122,6 +122,23 @@ pub(crate) trait Operation<K, V> {
     #[inline(always)]
     fn absent(&self) -> Option<Self::Output> {
         None
+    }
+
+    /// The whole operation where it comes to appending a record right away, in a store that is open for updates: nobody has the
+    /// key's tag, or no record of its chain at or above `floor`, where the mutable region begins, counts. `None`: nothing
+    /// happened, it has to be attempted.
+    ///
+    /// # Errors
+    /// Keys or values that can't be encoded.
+    #[inline(always)]
+    fn append_at_once(
+        &mut self,
+        _core: &Core<K, V>,
+        _guard: &EpochGuard<'_>,
+        _floor: Address,
+        _context: &mut Context<'_>,
+    ) -> Result<Option<Self::Output>, Error> {
+        Ok(None)
     }
 
     /// One attempt under a guard.

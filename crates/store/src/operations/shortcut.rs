@@ -42,3 +42,23 @@ pub(crate) fn shortcut<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
     }
     operation.shortcut(record, context)
 }
+
+/// Tries an update that appends right away: the second shortcut, out of line in all callers. `None`: attempt it.
+///
+/// It decides as an attempt does: the same region under the same guard, the same publication from what was seen in the index.
+///
+/// # Errors
+/// The operation's.
+#[inline(always)]
+pub(crate) fn append_at_once<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
+    core: &Core<K, V>,
+    guard: &EpochGuard<'_>,
+    operation: &mut O,
+    context: &mut Context<'_>,
+) -> Result<Option<O::Output>, Error> {
+    let floor = core.lowest(true);
+    if !O::UPDATES || floor == Address::MAX {
+        return Ok(None);
+    }
+    operation.append_at_once(core, guard, floor, context)
+}

@@ -1,5 +1,6 @@
 //! Upsert: in place if the newest record is mutable and the value fits, else at the tail. Never reads the device.
 
+use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec, word_of};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
@@ -26,10 +27,10 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
 
     #[inline(always)]
     fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<()>, Error> {
-        if !record.info().is_live() {
-            return Ok(None);
-        }
         if V::Codec::IS_WORD {
+            if !record.info().is_live() {
+                return Ok(None);
+            }
             record.store_word(word_of(self.value));
         } else {
             match record.try_latch() {
@@ -39,6 +40,26 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
         }
         context.counters.in_place.add(1);
         Ok(Some(()))
+    }
+
+    #[inline(always)]
+    fn append_at_once(
+        &mut self,
+        core: &Core<K, V>,
+        guard: &EpochGuard<'_>,
+        floor: Address,
+        context: &mut Context<'_>,
+    ) -> Result<Option<()>, Error> {
+        if let Some(vacancy) = core.index.vacancy(self.key.hash) {
+            return Ok(core.append_first(guard, vacancy, self.key, self.value, context)?.then_some(()));
+        }
+        match core.index.find_at_once(self.key.hash) {
+            Some(mut slot) if slot.address() < floor && !canary::armed("upsert_in_read_only") => {
+                let step = core.append(guard, &mut slot, self.key, NewValue::Bytes(self.value), context)?;
+                Ok(matches!(step, Step::Done(())).then_some(()))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn attempt(

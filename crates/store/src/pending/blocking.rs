@@ -31,44 +31,49 @@ pub(crate) fn run(log: &Arc<HybridLog>, search: &mut ColdSearch) -> Result<ColdF
 /// A search and the caller's number for it.
 pub(crate) type Numbered = (usize, ColdSearch);
 
-/// Runs many searches to their ends, up to `depth` in flight together, and tells `finished` of each as it ends, in any
-/// order, while others are under way: so values that were read do not pile up. The search that `finished` may give back
-/// takes the place of the one that ended. The caller holds no guard.
+/// Where many searches come from, and where their results go.
+pub(crate) trait Searches {
+    /// The next one to be started, if any is left. It is asked for when there is room for it, so that no search lies about.
+    fn next(&mut self) -> Option<Numbered>;
+
+    /// Takes the result of the caller's `number`. The search that it may give back takes the place of the one that ended.
+    fn finished(
+        &mut self,
+        number: usize,
+        search: &ColdSearch,
+        result: Result<ColdFound, Error>,
+    ) -> Option<Numbered>;
+}
+
+/// Runs many searches to their ends, up to `depth` in flight together; each result is handed over as it comes, in any
+/// order, while others are under way: so values that were read do not pile up. The caller holds no guard.
 ///
 /// # Errors
 /// Only when the queue itself is broken; the error of a single search is its result.
-pub(crate) fn run_all(
-    log: &Arc<HybridLog>,
-    searches: impl IntoIterator<Item = Numbered>,
-    depth: usize,
-    finished: impl FnMut(usize, &ColdSearch, Result<ColdFound, Error>) -> Option<Numbered>,
-) -> Result<(), Error> {
+pub(crate) fn run_all(log: &Arc<HybridLog>, searches: impl Searches, depth: usize) -> Result<(), Error> {
     let options = QueueOptions { depth };
     with_local_queue_of(log.device().as_ref(), options, |queue| {
-        Batch { log, queue, running: Vec::new(), vacant: Vec::new(), finished }.run(searches, depth)
+        Batch { log, queue, depth, running: Vec::new(), vacant: Vec::new(), searches }.run()
     })?
 }
 
-struct Batch<'a, F> {
+struct Batch<'a, S> {
     log: &'a HybridLog,
     queue: &'a mut dyn IoQueue,
+    depth: usize,
     /// Searches with I/O in flight; the place of one is its tag.
     running: Vec<Option<Numbered>>,
     /// Places in `running` that are free.
     vacant: Vec<usize>,
-    finished: F,
+    searches: S,
 }
 
-impl<F> Batch<'_, F>
-where
-    F: FnMut(usize, &ColdSearch, Result<ColdFound, Error>) -> Option<Numbered>,
-{
-    fn run(mut self, searches: impl IntoIterator<Item = Numbered>, depth: usize) -> Result<(), Error> {
-        let mut searches = searches.into_iter();
+impl<S: Searches> Batch<'_, S> {
+    fn run(mut self) -> Result<(), Error> {
         let mut completions: Vec<Completion> = Vec::new();
         loop {
-            while self.in_flight() < depth
-                && let Some(search) = searches.next()
+            while self.in_flight() < self.depth
+                && let Some(search) = self.searches.next()
             {
                 self.advance(search)?;
             }
@@ -110,7 +115,7 @@ where
                 Ok(SearchStep::Found(found)) => Ok(found),
                 Err(error) => Err(error),
             };
-            next = (self.finished)(number, &search, result);
+            next = self.searches.finished(number, &search, result);
         }
         Ok(())
     }

@@ -230,7 +230,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         let Some(space) = tail.allocate(guard, size_words) else {
             return Err(self.log.memory_is_full());
         };
-        let copy = self.prepare_at(guard, space, size_words, &slot, key, NewValue::Bytes(&value));
+        let copy = self.prepare_at(guard, space, size_words, slot.address(), key, NewValue::Bytes(&value));
         if slot.compare_exchange(copy.address).is_ok() {
             return Ok(true);
         }

@@ -28,7 +28,8 @@ use oxifaster_core::hash::KeyHash;
 use super::groups::{Batched, Ran};
 use super::worker::Worker;
 use crate::operations::{Core, Key, count_reads};
-use crate::pending::{ColdFound, ColdSearch, Numbered, SearchKey, blocking};
+use crate::pending::blocking::{self, Searches};
+use crate::pending::{ColdFound, ColdSearch, Numbered, SearchKey};
 
 /// One operation that waits.
 #[derive(Debug)]
@@ -96,10 +97,14 @@ impl<'i, T> Deferred<'i, T> {
         self.waiting.push(waiting);
     }
 
-    /// The searches that operations wait for, with their numbers.
-    pub(crate) fn searches<K: PersistKey, V: PersistValue>(&self) -> Vec<Numbered> {
-        let begun = self.waiting.iter().enumerate().filter(|(_, waiting)| !waiting.from.is_null());
-        begun.map(|(number, waiting)| (number, waiting.search::<K, V>(waiting.from, None))).collect()
+    /// The search that the first operation from `number` on waits for, if one of them waits for its own and is to run (rule 3).
+    fn search_from<K: PersistKey, V: PersistValue>(&self, number: usize) -> Option<Numbered> {
+        let mut waiting = self.waiting.iter().enumerate().skip(number);
+        let (number, waiting) = waiting.find(|(_, waiting)| !waiting.from.is_null())?;
+        if self.failure.as_ref().is_some_and(|(place, _)| *place < waiting.place) {
+            return None;
+        }
+        Some((number, waiting.search::<K, V>(waiting.from, None)))
     }
 
     /// Goes on with operation `number`, whose search ended with `result`, and with those that follow it: as far as one that
@@ -180,6 +185,33 @@ impl<'i, T> Waiting<'i, T> {
     }
 }
 
+/// The searches of a batch, made when they are started, and what becomes of their results.
+struct Remaining<'a, 'i, K, V, B: Batched<K, V>> {
+    worker: &'a mut Worker<K, V>,
+    batch: &'a mut B,
+    deferred: &'a mut Deferred<'i, B::Item>,
+    /// Operations before this one have started their searches.
+    started: usize,
+}
+
+impl<K: PersistKey, V: PersistValue, B: Batched<K, V>> Searches for Remaining<'_, '_, K, V, B> {
+    fn next(&mut self) -> Option<Numbered> {
+        let (number, search) = self.deferred.search_from::<K, V>(self.started)?;
+        self.started = number + 1;
+        Some((number, search))
+    }
+
+    fn finished(
+        &mut self,
+        number: usize,
+        search: &ColdSearch,
+        result: Result<ColdFound, Error>,
+    ) -> Option<Numbered> {
+        count_reads(self.worker.counters(), search);
+        self.deferred.resume(self.worker, self.batch, number, result.as_ref())
+    }
+}
+
 impl<K: PersistKey, V: PersistValue> Worker<K, V> {
     /// Runs a batch to its end on the calling thread, at most `depth` device reads at a time.
     ///
@@ -208,10 +240,8 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         depth: usize,
     ) -> Result<(), Error> {
         let log = Arc::clone(&self.core.log);
-        blocking::run_all(&log, deferred.searches::<K, V>(), depth, |number, search, result| {
-            count_reads(self.counters(), search);
-            deferred.resume(self, batch, number, result.as_ref())
-        })?;
+        let remaining = Remaining { worker: self, batch, deferred: &mut deferred, started: 0 };
+        blocking::run_all(&log, remaining, depth)?;
         deferred.end()
     }
 }

@@ -37,7 +37,9 @@ use oxifaster_core::record::WordBuffer;
 
 use super::deferred::Deferred;
 use super::worker::Worker;
-use crate::operations::{Context, Core, Key, Obstacle, Operation, Step, remove_obstacle, shortcut};
+use crate::operations::{
+    Context, Core, Key, Obstacle, Operation, Step, append_at_once, remove_obstacle, shortcut,
+};
 use crate::pending::ColdFound;
 use crate::statistics::SessionCounters;
 
@@ -182,8 +184,13 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
     /// The operation's; why there is no room.
     #[inline(always)]
     pub(super) fn run<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
-        let candidate =
-            if self.appended { self.core.index.candidate(operation.key().hash) } else { self.candidate };
+        // Whoever had no candidate and does not end with that looks anew anyway.
+        let ends_here = O::NEEDS_RECORD || !O::UPDATES || !self.candidate.is_null();
+        let candidate = if self.appended && ends_here {
+            self.core.index.candidate(operation.key().hash)
+        } else {
+            self.candidate
+        };
         let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
         let lowest = if O::UPDATES { self.read_only } else { self.head };
         match shortcut(self.core, &self.guard, lowest, candidate, &mut operation, &mut context)? {
@@ -196,6 +203,12 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
     #[inline(never)]
     fn run_on<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
         self.appended |= O::UPDATES;
+        if self.cold.is_none() {
+            let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
+            if let Some(output) = append_at_once(self.core, &self.guard, &mut operation, &mut context)? {
+                return Ok(Ran::Done(output));
+            }
+        }
         let mut rounds = 0;
         loop {
             let mut context = Context { scratch: self.scratch, counters: self.counters, cold: self.cold };

@@ -8,7 +8,7 @@ use oxifaster_core::error::Error;
 use oxifaster_core::hlog::LogState;
 use oxifaster_core::record::WordBuffer;
 
-use crate::operations::{Context, Core, Key, Operation, Step, drive, shortcut};
+use crate::operations::{Context, Core, Key, Operation, Step, append_at_once, drive, shortcut};
 use crate::pending::ColdFound;
 use crate::statistics::{Padded, SessionCounters};
 
@@ -66,22 +66,34 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
 
     #[inline(always)]
     fn shortcut<O: Operation<K, V>>(&mut self, operation: &mut O) -> Result<Option<O::Output>, Error> {
+        // Loaded before the guard: the compiler loads nothing anew that it has, not even behind an acquire.
+        let core = &*self.core;
         let guard = self.participant.enter();
-        let candidate = self.core.index.candidate(operation.key().hash);
-        let lowest = self.core.lowest(O::UPDATES);
+        let candidate = core.index.candidate(operation.key().hash);
+        let lowest = core.lowest(O::UPDATES);
         let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None };
-        shortcut(&self.core, &guard, lowest, candidate, operation, &mut context)
+        shortcut(core, &guard, lowest, candidate, operation, &mut context)
     }
 
     #[cold]
     #[inline(never)]
     fn drive_on<O: Operation<K, V>>(
         &mut self,
-        operation: O,
+        mut operation: O,
         count: impl FnOnce(&mut Self, &O::Output),
     ) -> Result<O::Output, Error> {
-        let (scratch, counters) = (&mut self.scratch, &self.counters.0);
-        let output = drive(&self.core, &mut self.participant, scratch, counters, operation)?;
+        let appended = {
+            let guard = self.participant.enter();
+            let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None };
+            append_at_once(&self.core, &guard, &mut operation, &mut context)?
+        };
+        let output = match appended {
+            Some(output) => output,
+            None => {
+                let (scratch, counters) = (&mut self.scratch, &self.counters.0);
+                drive(&self.core, &mut self.participant, scratch, counters, operation)?
+            }
+        };
         count(self, &output);
         Ok(output)
     }
@@ -98,6 +110,9 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             let candidate = self.core.index.candidate(operation.key().hash);
             let lowest = self.core.lowest(O::UPDATES);
             if let Some(output) = shortcut(&self.core, &guard, lowest, candidate, operation, &mut context)? {
+                return Ok(Step::Done(output));
+            }
+            if let Some(output) = append_at_once(&self.core, &guard, operation, &mut context)? {
                 return Ok(Step::Done(output));
             }
         }

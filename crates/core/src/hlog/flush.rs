@@ -10,7 +10,7 @@ use std::time::Duration;
 use oxifaster_device::local::with_local_queue;
 use oxifaster_device::sync::atomic::{Ordering, fence};
 use oxifaster_device::sync::canary;
-use oxifaster_device::{Completion, DeviceError, DeviceErrorKind, IoOperation, IoQueue, IoRequest, Wait};
+use oxifaster_device::{Completion, DeviceError, IoOperation, IoQueue, IoRequest, Wait};
 
 use super::checksum::BlockIdentity;
 use super::hybrid_log::{HybridLog, LogState, backoff};
@@ -202,8 +202,9 @@ impl HybridLog {
         }
     }
 
+    /// The error of a metadata write. One that failed at its sync is as final as a failed sync of the blocks.
     fn slot_failed(&self, error: DeviceError) -> Error {
-        if error.kind() == DeviceErrorKind::Poisoned {
+        if error.is_failed_sync() {
             self.poison();
         }
         error.into()

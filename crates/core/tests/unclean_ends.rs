@@ -159,3 +159,32 @@ fn thousands_of_unclean_ends() {
     let log = nothing_abandoned_comes_back(&disk, log);
     a_failed_cut_writes_nothing(&disk, log);
 }
+
+/// A close that fails at its last slot leaves the log open, and the slot, which says that the log ends cleanly, may be on the
+/// device all the same. Blocks that are written then must not be taken for ones of a log that ended.
+#[test]
+fn a_log_that_goes_on_after_a_failed_close_does_not_look_closed() {
+    let mut said_clean = 0;
+    for seed in 0..12 {
+        let device = FaultDevice::new(seed);
+        let disk = device.disk();
+        let log = open(device.clone());
+        append(&log, 100, 1);
+        device.set_plan(FaultPlan::new().fail_metadata_writes(Trigger::nth(3)));
+        log.close().unwrap_err();
+        let looks_closed = opened(device.snapshot_durable()).log.metadata().clean;
+        said_clean += u32::from(looks_closed);
+        let written = log.io().writes;
+        while log.io().writes == written {
+            append(&log, 1000, 2);
+        }
+        let before = log.metadata();
+        log.abandon();
+        drop((log, device));
+        let found = opened(disk.crash(seed)).log.metadata();
+        assert!(!found.clean, "seed {seed}: blocks were written behind the tail, looked closed: {looks_closed}");
+        assert_eq!((found.consistent_tail, &found.incarnations), (before.consistent_tail, &before.incarnations));
+        assert_eq!(found.incarnations.len(), 2);
+    }
+    assert!((1..12).contains(&said_clean), "{said_clean} of 12 slots were valid although their write failed");
+}

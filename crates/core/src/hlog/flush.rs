@@ -117,7 +117,11 @@ impl HybridLog {
         })?;
         if closing {
             // A second slot with the same tail: rot of either one leaves the other, and loses nothing.
-            self.publish(|metadata| metadata.clean = true)?;
+            if let Err(error) = self.publish(|metadata| metadata.clean = true) {
+                // The slot may be on the device and valid all the same, and the log is open again.
+                self.begin_again.store(true, Ordering::Release);
+                return Err(error);
+            }
             self.durable.lock().writing = false;
         }
         Ok(target)
@@ -218,8 +222,8 @@ impl HybridLog {
         self.publish(|metadata| metadata.owner = owner)
     }
 
-    /// Before the first block is written since the open: the log does not end cleanly any more, and if it was cut, a new
-    /// time line starts. Maintenance thread only.
+    /// Before the first block is written since the open, or since a close that failed and may have said that the log ends cleanly:
+    /// it does not any more, and if it was cut (or may look so), a new time line starts. Maintenance thread only.
     pub(crate) fn begin_writing(&self) -> Result<Arc<BlockIdentity>, Error> {
         let (clean, begin, tail) = {
             let durable = self.durable.lock();

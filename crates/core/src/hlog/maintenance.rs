@@ -262,6 +262,9 @@ impl Maintenance {
         }
         let layout = self.log.layout();
         while self.writes.len() < PAGES_IN_FLIGHT_MAX && self.submitted < self.log.ring.safe_read_only() {
+            if self.log.begin_again.swap(false, Ordering::AcqRel) {
+                self.identity = None;
+            }
             let identity = match &self.identity {
                 Some(identity) => Arc::clone(identity),
                 None => {

@@ -182,8 +182,14 @@ fn a_log_that_goes_on_after_a_failed_close_does_not_look_closed() {
         log.abandon();
         drop((log, device));
         let found = opened(disk.crash(seed)).log.metadata();
-        assert!(!found.clean, "seed {seed}: blocks were written behind the tail, looked closed: {looks_closed}");
-        assert_eq!((found.consistent_tail, &found.incarnations), (before.consistent_tail, &before.incarnations));
+        assert!(
+            !found.clean,
+            "seed {seed}: blocks were written behind the tail, looked closed: {looks_closed}"
+        );
+        assert_eq!(
+            (found.consistent_tail, &found.incarnations),
+            (before.consistent_tail, &before.incarnations)
+        );
         assert_eq!(found.incarnations.len(), 2);
     }
     assert!((1..12).contains(&said_clean), "{said_clean} of 12 slots were valid although their write failed");

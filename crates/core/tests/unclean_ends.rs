@@ -194,3 +194,32 @@ fn a_log_that_goes_on_after_a_failed_close_does_not_look_closed() {
     }
     assert!((1..12).contains(&said_clean), "{said_clean} of 12 slots were valid although their write failed");
 }
+
+/// A log that is only looked at writes nothing, wherever it ends: also at the end of a page, which is the start of the next one,
+/// whose first words hold no records.
+#[test]
+fn a_log_that_is_only_looked_at_writes_nothing() {
+    for (words, ends_page, closed) in
+        [(7680, true, true), (7680, true, false), (100, false, true), (100, false, false)]
+    {
+        let device = FaultDevice::new(1);
+        let disk = device.disk();
+        let log = open(device);
+        append(&log, words, 1);
+        log.flush().unwrap();
+        if closed {
+            log.close().unwrap();
+        } else {
+            log.abandon();
+        }
+        let before = log.metadata();
+        assert_eq!(log.layout().offset_of(before.consistent_tail) == 0, ends_page);
+        drop(log);
+        let device = disk.crash(1);
+        let traffic = device.traffic();
+        let log = open(device.clone());
+        log.close().unwrap();
+        assert_eq!(log.metadata(), before);
+        assert_eq!(device.traffic().changes, traffic.changes, "ends a page: {ends_page}, closed: {closed}");
+    }
+}

@@ -92,7 +92,10 @@ impl HybridLog {
             let target = self.ring.align_tail();
             {
                 let mut durable = self.durable.lock();
-                let nothing_new = durable.metadata.consistent_tail == target;
+                // A tail at the very start of a page is behind its checksum blocks once the log was opened again.
+                let layout = self.layout();
+                let nothing_new =
+                    layout.usable_from(durable.metadata.consistent_tail) == layout.usable_from(target);
                 if nothing_new && (!closing || durable.metadata.clean || !durable.writing) {
                     // The point may be one that was read at open and never synced by who wrote it. A store that is only
                     // looked at writes nothing.

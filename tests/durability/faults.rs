@@ -223,6 +223,50 @@ fn fsync_fails_once_during_close() {
     store.close().unwrap();
 }
 
+/// A close syncs the blocks, and then each of its two slots. Whichever of them fails: the store is closed for good, it does not
+/// go on to acknowledge what no flush could make durable.
+#[test]
+fn the_sync_of_a_slot_fails_once_during_close() {
+    for (number, poison) in [(1, true), (2, true), (1, false), (2, false)] {
+        let context = format!("slot {number}, device poisons itself: {poison}");
+        let device = FaultDevice::new(6);
+        let disk = device.disk();
+        let store = open::<Word, _>(device.clone()).unwrap();
+        let mut session = store.start_session().unwrap();
+        session.upsert(1, 1).unwrap();
+        store.flush().unwrap();
+        session.upsert(1, 2).unwrap();
+        let plan = FaultPlan::new().fail_metadata_syncs(Trigger::nth(number));
+        device.set_plan(plan.poison_on_failed_sync(poison));
+        assert_eq!(store.close().unwrap_err().kind(), ErrorKind::Io, "{context}");
+        assert_eq!(device.counts().metadata_sync_errors, 1, "{context}");
+        assert_eq!(session.upsert(1, 3).unwrap_err().kind(), ErrorKind::Closed, "{context}");
+        assert_eq!(session.read(&1).unwrap_err().kind(), ErrorKind::Closed, "{context}");
+        store.close().unwrap();
+        drop((session, store, device));
+        let store = open::<Word, _>(disk.crash(1)).unwrap();
+        assert_eq!(store.start_session().unwrap().read(&1).unwrap(), Some(number), "{context}");
+    }
+}
+
+/// The same in a flush: nothing is acknowledged behind it, also when the device forgets that a sync of it failed.
+#[test]
+fn the_sync_of_a_slot_fails_once() {
+    for poison in [true, false] {
+        let device = FaultDevice::new(6);
+        let store = open::<Word, _>(device.clone()).unwrap();
+        let mut session = store.start_session().unwrap();
+        session.upsert(1, 1).unwrap();
+        store.flush().unwrap();
+        session.upsert(1, 2).unwrap();
+        device.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)).poison_on_failed_sync(poison));
+        assert_eq!(store.flush().unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(session.upsert(1, 3).unwrap_err().kind(), ErrorKind::Poisoned, "device poisons: {poison}");
+        assert_eq!(store.flush().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(session.read(&1).unwrap(), Some(2));
+    }
+}
+
 /// A store with key 1 at 1 durably, and at 2 in a slot of metadata that was written and never synced.
 fn leave_an_unsynced_slot(seed: u64) -> FaultDevice {
     let device = FaultDevice::new(seed);

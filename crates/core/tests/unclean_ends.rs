@@ -159,3 +159,67 @@ fn thousands_of_unclean_ends() {
     let log = nothing_abandoned_comes_back(&disk, log);
     a_failed_cut_writes_nothing(&disk, log);
 }
+
+/// A close that fails at its last slot leaves the log open, and the slot, which says that the log ends cleanly, may be on the
+/// device all the same. Blocks that are written then must not be taken for ones of a log that ended.
+#[test]
+fn a_log_that_goes_on_after_a_failed_close_does_not_look_closed() {
+    let mut said_clean = 0;
+    for seed in 0..12 {
+        let device = FaultDevice::new(seed);
+        let disk = device.disk();
+        let log = open(device.clone());
+        append(&log, 100, 1);
+        device.set_plan(FaultPlan::new().fail_metadata_writes(Trigger::nth(3)));
+        log.close().unwrap_err();
+        let looks_closed = opened(device.snapshot_durable()).log.metadata().clean;
+        said_clean += u32::from(looks_closed);
+        let written = log.io().writes;
+        while log.io().writes == written {
+            append(&log, 1000, 2);
+        }
+        let before = log.metadata();
+        log.abandon();
+        drop((log, device));
+        let found = opened(disk.crash(seed)).log.metadata();
+        assert!(
+            !found.clean,
+            "seed {seed}: blocks were written behind the tail, looked closed: {looks_closed}"
+        );
+        assert_eq!(
+            (found.consistent_tail, &found.incarnations),
+            (before.consistent_tail, &before.incarnations)
+        );
+        assert_eq!(found.incarnations.len(), 2);
+    }
+    assert!((1..12).contains(&said_clean), "{said_clean} of 12 slots were valid although their write failed");
+}
+
+/// A log that is only looked at writes nothing, wherever it ends: also at the end of a page, which is the start of the next one,
+/// whose first words hold no records.
+#[test]
+fn a_log_that_is_only_looked_at_writes_nothing() {
+    for (words, ends_page, closed) in
+        [(7680, true, true), (7680, true, false), (100, false, true), (100, false, false)]
+    {
+        let device = FaultDevice::new(1);
+        let disk = device.disk();
+        let log = open(device);
+        append(&log, words, 1);
+        log.flush().unwrap();
+        if closed {
+            log.close().unwrap();
+        } else {
+            log.abandon();
+        }
+        let before = log.metadata();
+        assert_eq!(log.layout().offset_of(before.consistent_tail) == 0, ends_page);
+        drop(log);
+        let device = disk.crash(1);
+        let traffic = device.traffic();
+        let log = open(device.clone());
+        log.close().unwrap();
+        assert_eq!(log.metadata(), before);
+        assert_eq!(device.traffic().changes, traffic.changes, "ends a page: {ends_page}, closed: {closed}");
+    }
+}

@@ -10,7 +10,8 @@
 //! 3. A completion says how many bytes moved. Fewer than asked is not an error of the device: the caller submits the
 //!    whole request again (reads and writes are idempotent) and gives up after a few rounds.
 //! 4. After a sync has failed the device is poisoned: every later write and sync fails with
-//!    [`DeviceErrorKind::Poisoned`](crate::DeviceErrorKind::Poisoned). Reads still work.
+//!    [`DeviceErrorKind::Poisoned`](crate::DeviceErrorKind::Poisoned). Reads still work. The error of the failed sync itself,
+//!    which may be the one inside of a metadata write, says what it is: [`DeviceError::of_sync`].
 //! 5. Reading bytes that were never written gives zeros up to the end of the device, and a short count beyond it.
 //! 6. Dropping a device never syncs. Dropping a queue waits for what is in flight, so that memory outlives I/O. A queue
 //!    may outlive its device but keeps no file open and no lock: what it is asked for afterwards completes as `Closed`.
@@ -107,7 +108,8 @@ pub trait StorageDevice: Send + Sync + fmt::Debug + 'static {
     /// When this returns `Ok`, the slot survives power loss.
     ///
     /// # Errors
-    /// I/O errors; a failed sync poisons the device.
+    /// I/O errors. A failed sync poisons the device, and its error is a [failed sync](DeviceError::is_failed_sync); a failed write
+    /// does neither, and the call may be repeated.
     fn write_metadata(&self, slot: MetadataSlot, bytes: &[u8]) -> Result<(), DeviceError>;
 
     /// Gives the space of all blocks below `offset` back to the file system, as far as its granularity allows. Later

@@ -35,6 +35,7 @@ pub struct DeviceError {
     message: String,
     path: Option<PathBuf>,
     offset: Option<u64>,
+    failed_sync: bool,
     #[source]
     source: Option<std::io::Error>,
 }
@@ -42,7 +43,7 @@ pub struct DeviceError {
 impl DeviceError {
     /// An error of `kind`; `message` is lower case and says what was tried.
     pub fn new(kind: DeviceErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), path: None, offset: None, source: None }
+        Self { kind, message: message.into(), path: None, offset: None, failed_sync: false, source: None }
     }
 
     /// Wraps an operating-system error. Kinds that mean "no space" become [`DeviceErrorKind::Full`].
@@ -55,7 +56,14 @@ impl DeviceError {
             ErrorKind::Unsupported => DeviceErrorKind::Unsupported,
             _ => DeviceErrorKind::Io,
         };
-        Self { kind, message: message.into(), path: None, offset: None, source: Some(source) }
+        Self {
+            kind,
+            message: message.into(),
+            path: None,
+            offset: None,
+            failed_sync: false,
+            source: Some(source),
+        }
     }
 
     /// Adds the file that was touched.
@@ -70,6 +78,24 @@ impl DeviceError {
     pub fn at_offset(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
         self
+    }
+
+    /// The same error as that of a sync, or of the sync in a metadata write: see [`is_failed_sync`](Self::is_failed_sync). A full
+    /// device becomes an I/O error, because space that comes back does not bring back what the sync has lost.
+    #[must_use]
+    pub fn of_sync(mut self) -> Self {
+        self.failed_sync = true;
+        if self.kind == DeviceErrorKind::Full {
+            self.kind = DeviceErrorKind::Io;
+        }
+        self
+    }
+
+    /// Whether a sync failed, now or (kind `Poisoned`) earlier: what was written since the last good one may be lost, and no
+    /// later sync can say that it is not.
+    #[must_use]
+    pub fn is_failed_sync(&self) -> bool {
+        self.failed_sync || self.kind == DeviceErrorKind::Poisoned
     }
 
     /// What the caller should do.
@@ -95,6 +121,7 @@ impl DeviceError {
             message: self.message.clone(),
             path: self.path.clone(),
             offset: self.offset,
+            failed_sync: self.failed_sync,
             source: self.source.as_ref().map(|source| std::io::Error::new(source.kind(), source.to_string())),
         }
     }
@@ -131,5 +158,21 @@ impl From<DeviceError> for std::io::Error {
             DeviceErrorKind::Unsupported => ErrorKind::Unsupported,
         };
         std::io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DeviceError, DeviceErrorKind};
+
+    /// "Make space and try again" is the wrong advice after a sync, whatever the system said.
+    #[test]
+    fn a_failed_sync_is_never_a_full_device() {
+        let full = || DeviceError::io("syncing a file", std::io::ErrorKind::StorageFull.into());
+        assert_eq!((full().kind(), full().is_failed_sync()), (DeviceErrorKind::Full, false));
+        for failed in [full().of_sync(), full().of_sync().duplicate()] {
+            assert_eq!((failed.kind(), failed.is_failed_sync()), (DeviceErrorKind::Io, true));
+        }
+        assert!(DeviceError::new(DeviceErrorKind::Poisoned, "").is_failed_sync());
     }
 }

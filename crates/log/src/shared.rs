@@ -17,7 +17,7 @@ use std::time::Duration;
 use oxifaster_core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use oxifaster_core::sync::{Mutex, thread};
 use oxifaster_core::{Address, Error, ErrorKind};
-use oxifaster_device::{BLOCK_WORDS, DeviceError, DeviceErrorKind, MetadataArea};
+use oxifaster_device::{BLOCK_WORDS, DeviceError, MetadataArea};
 
 use crate::commit_record::NAMED_POSITIONS_MAX;
 use crate::configuration::FasterLogConfig;
@@ -153,9 +153,9 @@ impl Shared {
         Ok(())
     }
 
-    /// The error of a request; a poisoned device poisons the log.
+    /// The error of a request; a failed sync, now or earlier, poisons the log.
     pub(crate) fn judged(&self, error: DeviceError) -> Error {
-        let poisoned = error.kind() == DeviceErrorKind::Poisoned;
+        let poisoned = error.is_failed_sync();
         let error = Error::from(error);
         if poisoned {
             self.poison(error.duplicate());

@@ -141,6 +141,25 @@ fn a_failed_sync_poisons_and_tells_every_waiter() {
     }
 }
 
+/// The sync inside of a metadata write is as final as one of the blocks, and its error is the only one that says so: the device
+/// need not be asked for anything again before the next entry would be acknowledged.
+#[test]
+fn a_failed_metadata_sync_ends_the_log() {
+    for poison in [true, false] {
+        let device = FaultDevice::new(1);
+        let disk = device.disk();
+        let log = FasterLog::open(tiny(), device).unwrap();
+        work(&log, 0, 10);
+        let second = log.address_of(1).unwrap().unwrap();
+        disk.set_plan(FaultPlan::new().fail_metadata_syncs(Trigger::nth(1)).poison_on_failed_sync(poison));
+        assert_eq!(log.truncate_before(second).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(log.append(b"x").unwrap_err().kind(), ErrorKind::Poisoned, "device poisons: {poison}");
+        let device = disk.crash(3);
+        drop(log);
+        assert_prefix(&FasterLog::open(tiny(), device).unwrap(), 10, "after a failed metadata sync");
+    }
+}
+
 #[test]
 fn each_failing_request_is_an_error_and_loses_nothing() {
     for number in 1..40 {

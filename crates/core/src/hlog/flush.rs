@@ -10,7 +10,7 @@ use std::time::Duration;
 use oxifaster_device::local::with_local_queue;
 use oxifaster_device::sync::atomic::{Ordering, fence};
 use oxifaster_device::sync::canary;
-use oxifaster_device::{Completion, DeviceError, DeviceErrorKind, IoOperation, IoQueue, IoRequest, Wait};
+use oxifaster_device::{Completion, DeviceError, IoOperation, IoQueue, IoRequest, Wait};
 
 use super::checksum::BlockIdentity;
 use super::hybrid_log::{HybridLog, LogState, backoff};
@@ -92,7 +92,10 @@ impl HybridLog {
             let target = self.ring.align_tail();
             {
                 let mut durable = self.durable.lock();
-                let nothing_new = durable.metadata.consistent_tail == target;
+                // A tail at the very start of a page is behind its checksum blocks once the log was opened again.
+                let layout = self.layout();
+                let nothing_new =
+                    layout.usable_from(durable.metadata.consistent_tail) == layout.usable_from(target);
                 if nothing_new && (!closing || durable.metadata.clean || !durable.writing) {
                     // The point may be one that was read at open and never synced by who wrote it. A store that is only
                     // looked at writes nothing.
@@ -117,7 +120,11 @@ impl HybridLog {
         })?;
         if closing {
             // A second slot with the same tail: rot of either one leaves the other, and loses nothing.
-            self.publish(|metadata| metadata.clean = true)?;
+            if let Err(error) = self.publish(|metadata| metadata.clean = true) {
+                // The slot may be on the device and valid all the same, and the log is open again.
+                self.begin_again.store(true, Ordering::Release);
+                return Err(error);
+            }
             self.durable.lock().writing = false;
         }
         Ok(target)
@@ -202,8 +209,9 @@ impl HybridLog {
         }
     }
 
+    /// The error of a metadata write. One that failed at its sync is as final as a failed sync of the blocks.
     fn slot_failed(&self, error: DeviceError) -> Error {
-        if error.kind() == DeviceErrorKind::Poisoned {
+        if error.is_failed_sync() {
             self.poison();
         }
         error.into()
@@ -217,8 +225,8 @@ impl HybridLog {
         self.publish(|metadata| metadata.owner = owner)
     }
 
-    /// Before the first block is written since the open: the log does not end cleanly any more, and if it was cut, a new
-    /// time line starts. Maintenance thread only.
+    /// Before the first block is written since the open, or since a close that failed and may have said that the log ends cleanly:
+    /// it does not any more, and if it was cut (or may look so), a new time line starts. Maintenance thread only.
     pub(crate) fn begin_writing(&self) -> Result<Arc<BlockIdentity>, Error> {
         let (clean, begin, tail) = {
             let durable = self.durable.lock();

@@ -119,6 +119,9 @@ pub struct HybridLog {
     /// Everybody else waits here for the maintenance thread.
     pub(crate) progress_made: Condvar,
     pub(crate) durable: Mutex<Durable>,
+    /// A close failed at the slot that says `clean`, so the device may say it: no block before `begin_writing` was called again. Set
+    /// (release) before the log is open again; taken (acquire) by the maintenance thread, behind its look at `safe_read_only`.
+    pub(crate) begin_again: AtomicBool,
     /// Time lines of the blocks, read by read-back; replaced when the first write starts a new one.
     pub(crate) identity: Mutex<Arc<BlockIdentity>>,
     pub(crate) checksums: ChecksumCache,
@@ -160,6 +163,7 @@ impl HybridLog {
             work_arrived: Condvar::new(),
             progress_made: Condvar::new(),
             durable: Mutex::new(durable),
+            begin_again: AtomicBool::new(false),
             identity: Mutex::new(Arc::new(identity)),
             checksums: ChecksumCache::new(usize::try_from(config.checksum_cache_bytes).unwrap_or(usize::MAX)),
             buffers: Arc::default(),

@@ -224,6 +224,8 @@ impl Maintenance {
         self.evicting.is_some()
             || (self.queue.in_flight() > 0 && !self.queue_broken)
             || self.log.ring.safe_read_only() < self.log.ring.read_only()
+            // More than may be in flight: all of that came back in one reap, and nobody calls for the rest.
+            || (self.failed_at.is_none() && self.submitted < self.log.ring.safe_read_only())
     }
 
     /// Waits until there is work; false when it is time to stop.
@@ -262,6 +264,9 @@ impl Maintenance {
         }
         let layout = self.log.layout();
         while self.writes.len() < PAGES_IN_FLIGHT_MAX && self.submitted < self.log.ring.safe_read_only() {
+            if self.log.begin_again.swap(false, Ordering::AcqRel) {
+                self.identity = None;
+            }
             let identity = match &self.identity {
                 Some(identity) => Arc::clone(identity),
                 None => {
@@ -520,5 +525,57 @@ impl Maintenance {
 impl Part {
     fn request(&self) -> IoRequest {
         IoRequest { tag: self.tag, offset: self.offset, operation: IoOperation::Write(self.buffer.clone()) }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use oxifaster_device::fault::FaultDevice;
+    use oxifaster_device::sync::{clock, thread};
+
+    use super::PAGES_IN_FLIGHT_MAX;
+    use crate::epoch::LightEpoch;
+    use crate::hlog::{HybridLog, HybridLogConfig, OwnerFacts};
+
+    /// More pages than may be in flight become read-only at once, and the maintenance thread is called once.
+    #[test]
+    fn all_pages_are_written_after_one_call() {
+        let config = HybridLogConfig {
+            page_size_bits: 16,
+            memory_bytes: 32 << 16,
+            mutable_fraction: 0.9,
+            checksum_cache_bytes: 64 << 10,
+        };
+        let facts = OwnerFacts { hash_kind: 1, table_bits: 1, key_codec: 1, value_codec: 1 };
+        let device = Arc::new(FaultDevice::new(1));
+        let opened = HybridLog::open(&config, device, LightEpoch::new(), |_| Ok(facts)).unwrap();
+        let log = opened.start().unwrap();
+        let mut participant = log.ring().epoch().register();
+        while log.layout().page_of(log.ring().tail()) < 2 * PAGES_IN_FLIGHT_MAX as u64 + 3 {
+            let guard = participant.enter();
+            if log.allocate(&guard, 1000).is_err() {
+                drop(guard);
+                log.make_room(1000).unwrap();
+            }
+        }
+        let target = log.ring().align_tail();
+        log.ring().shift_read_only(target);
+        while log.ring().complete_shifts() < target {
+            thread::yield_now();
+        }
+        log.wake_maintenance();
+        let since = clock::now();
+        while log.ring().flushed_until() < target {
+            assert!(
+                since.elapsed() < Duration::from_secs(20),
+                "only {:?} is written",
+                log.ring().flushed_until()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        log.close().unwrap();
     }
 }

@@ -117,6 +117,12 @@ impl PageLayout {
         Address::from_low_bits(page << self.page_words_bits)
     }
 
+    /// The first address from `address` on that a record can use: one among the checksum blocks of a page is behind them.
+    #[must_use]
+    pub(crate) fn usable_from(self, address: Address) -> Address {
+        address.plus(self.first_word.saturating_sub(self.offset_of(address)))
+    }
+
     /// Largest page number plus one.
     #[must_use]
     pub fn pages_max(self) -> u64 {

@@ -96,7 +96,12 @@ pub(super) fn a_failed_sync_poisons(suite: &Conformance<'_>, check: &Check) {
     let mut queue = check.queue(device.as_ref());
     check.write(queue.as_mut(), base, 1, 1);
     let failed = check.one(queue.as_mut(), 0, IoOperation::Sync);
-    check.require(failed.result.is_err(), || "the sync that was to fail did not".to_owned());
+    match failed.result {
+        Ok(_) => check.fail("the sync that was to fail did not"),
+        Err(error) => check.require(error.is_failed_sync(), || {
+            format!("the error of a failed sync does not say that it is one: {error}")
+        }),
+    }
     let mut other = check.queue(device.as_ref());
     for queue in [queue.as_mut(), other.as_mut()] {
         for operation in [IoOperation::Sync, IoOperation::Write(check.filled(1, 2))] {

@@ -333,7 +333,7 @@ impl State {
             self.counts.sync_errors += 1;
             self.counts.lost_by_failed_sync += covered as u64;
             self.poisoned = self.plan.poison;
-            Err(injected("sync"))
+            Err(injected("sync").of_sync())
         } else {
             self.unsynced.drain(..covered).for_each(|change| change.effect.apply(&mut self.durable));
             Ok(0)
@@ -390,7 +390,7 @@ impl State {
         if self.plan.metadata_sync_errors.fires(&mut self.random) {
             self.counts.metadata_sync_errors += 1;
             self.poisoned = self.plan.poison;
-            return Err(injected("metadata sync"));
+            return Err(injected("metadata sync").of_sync());
         }
         self.durable.write_slot(slot, bytes, None);
         Ok(())

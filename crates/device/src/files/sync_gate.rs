@@ -24,13 +24,13 @@ impl SyncGate {
         Ok(())
     }
 
-    /// Runs a sync; a failure poisons the device.
+    /// Runs a sync; a failure poisons the device, and its error says that it was a sync.
     pub(super) fn run(&self, sync: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), DeviceError> {
         let mut poison = self.poison.lock();
         if poison.is_some() {
             return refuse(poison.as_deref());
         }
-        sync().inspect_err(|error| {
+        sync().map_err(DeviceError::of_sync).inspect_err(|error| {
             tracing::error!(%error, "a sync failed; nothing more is written to this device");
             *poison = Some(error.to_string());
             self.poisoned.store(true, Ordering::Release);
@@ -57,7 +57,7 @@ mod tests {
         gate.run(|| Ok(())).unwrap();
         gate.check().unwrap();
         let failed = gate.run(|| Err(DeviceError::new(DeviceErrorKind::Io, "the disk is gone"))).unwrap_err();
-        assert_eq!(failed.kind(), DeviceErrorKind::Io);
+        assert_eq!((failed.kind(), failed.is_failed_sync()), (DeviceErrorKind::Io, true));
         for refused in [gate.check(), gate.run(|| Ok(()))] {
             let refused = refused.unwrap_err();
             assert_eq!(refused.kind(), DeviceErrorKind::Poisoned);

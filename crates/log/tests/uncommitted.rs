@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_core::Stream;
+use oxifaster_core::sync::thread;
 use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::fault::{FaultDevice, FaultPlan, Trigger};
 use oxifaster_device::{FileSystemDisk, NullDisk};
@@ -61,7 +62,7 @@ fn an_append_wakes_a_stream_once_and_nothing_else_does() {
     let (count, others) = (Arc::new(Count::default()), Arc::new(Count::default()));
     assert!(count.poll(&mut tail).is_pending());
     assert!(others.poll(&mut other).is_pending());
-    std::thread::sleep(Duration::from_millis(20));
+    thread::sleep(Duration::from_millis(20));
     log.commit_with_cookie(b"no entry").unwrap();
     assert_eq!((count.woken(), others.woken()), (0, 0), "woken for nothing");
     let first = log.append(b"one").unwrap();
@@ -120,7 +121,7 @@ fn everything_comes_in_order_whoever_appends_and_wherever_it_lies() {
                         }
                         // So that streams catch up, and wait, now and then.
                         if number % 100 == 99 {
-                            std::thread::sleep(Duration::from_micros(300));
+                            thread::sleep(Duration::from_micros(300));
                         }
                     }
                 })
@@ -220,8 +221,8 @@ fn what_a_cut_dropped_is_not_returned_behind_it() {
     let mut streams = [log.tail(Address::NULL), log.tail_uncommitted(Address::NULL)];
     let mut waiting = log.tail_uncommitted(Address::NULL);
     log.commit().unwrap();
-    for number in 0..10 {
-        assert_eq!(next(&mut waiting).unwrap().unwrap().0, addresses[number]);
+    for address in &addresses {
+        assert_eq!(next(&mut waiting).unwrap().unwrap().0, *address);
     }
     let count = Arc::new(Count::default());
     assert!(count.poll(&mut waiting).is_pending());

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use oxifaster_core::codec::{
-    FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
+    Extent, FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
 };
 use oxifaster_core::error::Error;
 use oxifaster_device::StorageDevice;
@@ -145,7 +145,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let sink = |found: Found<'_, V>| {
             out.clear();
             match found {
-                Found::Word(word, _) => out.extend_from_slice(word_bytes::<V>(word).as_slice()),
+                Found::Word(word, _) => {
+                    let bytes = word.to_le_bytes();
+                    out.extend_from_slice(bytes.get(..word_len::<V>()).unwrap_or(&bytes));
+                }
                 Found::Bytes(bytes) => out.extend_from_slice(bytes),
             }
             Ok(())
@@ -405,13 +408,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     }
 }
 
-/// The bytes of a word value, without its padding.
-fn word_bytes<V: PersistValue>(word: u64) -> Vec<u8> {
-    let mut bytes = word.to_le_bytes().to_vec();
-    if let oxifaster_core::codec::Extent::Fixed(len) = V::Codec::EXTENT {
-        bytes.truncate(len);
+/// How many bytes of a word are a value; the others are padding.
+fn word_len<V: PersistValue>() -> usize {
+    match V::Codec::EXTENT {
+        Extent::Fixed(len) => len,
+        Extent::Varlen => size_of::<u64>(),
     }
-    bytes
 }
 
 pub(crate) fn rmw_decision<V: PersistValue>(

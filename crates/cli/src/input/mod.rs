@@ -20,6 +20,7 @@ pub mod format;
 pub mod json_lines;
 pub mod line_error;
 pub mod record_batch;
+pub mod record_stream;
 pub mod source;
 pub mod tsv;
 pub mod words;

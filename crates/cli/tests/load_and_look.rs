@@ -4,8 +4,12 @@
 mod program;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use program::{number, run, run_with_input, text_of};
+use oxifaster_device::sync::thread;
+
+use program::{Ran, command, number, run, run_with_input, text_of};
 
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
@@ -81,6 +85,43 @@ fn every_format_and_standard_input() {
     assert_eq!(got.stdout, expected, "{}", got.text());
     let got = run(&["get", "--json", "--dir", dir, "6"]).with_code(0).json();
     assert_eq!(got.pointer("/found/0/value_hex").and_then(|value| value.as_str()), Some("ff"));
+}
+
+/// Whoever writes into a pipe must not see it close before it is read.
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, pipe, file) =
+        (folder.path().join("db"), folder.path().join("pipe.tsv"), folder.path().join("many"));
+    // More than a pipe holds.
+    write(&file, &many_records());
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = Command::new("dd")
+        .arg(format!("if={}", text_of(&file)))
+        .arg(format!("of={}", text_of(&pipe)))
+        .spawn();
+    let mut writer = writer.unwrap();
+    let mut child = command()
+        .args(["load", "--json", "--dir", text_of(&store), text_of(&pipe)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    // A load that waits for a writer that has gone would wait for ever; killing it makes the code below -1.
+    let ended = child.try_wait().unwrap().is_some();
+    if !ended {
+        child.kill().unwrap();
+        writer.kill().unwrap();
+    }
+    let ran = Ran::of(child.wait_with_output().unwrap()).with_code(0);
+    assert!(writer.wait().unwrap().success());
+    assert_eq!(number(&ran.json(), "/records"), 40_000);
 }
 
 #[test]

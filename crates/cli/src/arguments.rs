@@ -1,5 +1,6 @@
 //! The command line: what can be asked, with examples in every `--help`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,9 +109,9 @@ A key that is not in the store is told on standard error, and the exit code is 6
 #[derive(Debug, Args)]
 #[command(after_help = KEY_EXAMPLES)]
 pub struct KeyArguments {
-    /// Keys.
+    /// Keys: any bytes.
     #[arg(required = true, value_name = "KEY")]
-    pub keys: Vec<String>,
+    pub keys: Vec<OsString>,
     /// Folder of the store.
     #[arg(long, value_name = "FOLDER")]
     pub dir: PathBuf,

@@ -124,6 +124,28 @@ fn a_named_pipe_is_read() {
     assert_eq!(number(&ran.json(), "/records"), 40_000);
 }
 
+/// Keys of TSV are bytes; so are those that are asked for.
+#[cfg(unix)]
+#[test]
+fn keys_that_are_no_text_are_found() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let dir = text_of(&store);
+    run_with_input(&["load", "--dir", dir, "--format", "tsv", "-"], b"\xff\xfe\tvalue\n").with_code(0);
+    let on_key = |arguments: &[&str], key: &[u8]| {
+        Ran::of(command().args(arguments).args(["--dir", dir]).arg(OsStr::from_bytes(key)).output().unwrap())
+    };
+    assert_eq!(on_key(&["get"], b"\xff\xfe").with_code(0).stdout, b"\xff\xfe\tvalue\n");
+    let json =
+        on_key(&["get", "--json"], b"\xff").with_code(6).saying(&["key '\\xff' is not in the store"]).json();
+    assert_eq!(json.pointer("/missing/0/key_hex").and_then(|text| text.as_str()), Some("ff"));
+    on_key(&["delete"], b"\xff\xfe").with_code(0);
+    on_key(&["get"], b"\xff\xfe").with_code(6);
+}
+
 #[test]
 fn the_closing_table_is_for_people() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,7 @@
 //! `get` and `delete`: single keys of a store of records or of counts.
 
+use std::ffi::OsString;
+
 use oxifaster_store::Statistics;
 use serde_json::{Map, Value};
 
@@ -43,7 +45,7 @@ pub(super) fn delete(arguments: &KeyArguments) -> Result<(), Failure> {
 
 struct KeysOutcome {
     found: Found,
-    missing: Vec<String>,
+    missing: Vec<Vec<u8>>,
     statistics: Statistics,
 }
 
@@ -58,7 +60,15 @@ impl KeysOutcome {
         let mut object = Map::new();
         object.insert("command".to_owned(), Value::from(command));
         object.insert(found_key.to_owned(), Value::Array(found.collect()));
-        object.insert("missing".to_owned(), Value::from(self.missing.clone()));
+        let missing = self.missing.iter().map(|key| match std::str::from_utf8(key) {
+            Ok(text) => Value::from(text),
+            Err(_) => {
+                let mut entry = Map::new();
+                output::insert_bytes(&mut entry, "key", key);
+                Value::Object(entry)
+            }
+        });
+        object.insert("missing".to_owned(), Value::Array(missing.collect()));
         let mut report = Report::default();
         figures::operations_section(&mut report, "Operations of this run", &self.statistics);
         figures::device_section(&mut report, "Device", &self.statistics);
@@ -71,6 +81,8 @@ impl KeysOutcome {
         let others = self.missing.len() - 1;
         let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
         Err(Failure::new(FailureKind::Missing, format_args!("key '{first}'{more} is not in the store")))
+        let first =
+            std::str::from_utf8(first).map_or_else(|_| first.escape_ascii().to_string(), str::to_owned);
     }
 }
 
@@ -89,16 +101,17 @@ fn on_keys(
 
 fn each_key<V: StoredValue>(
     store: &Store<V>,
-    keys: &[String],
+    keys: &[OsString],
     operation: KeyOperation<V>,
 ) -> Result<KeysOutcome, Failure> {
     let mut session = store.session()?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for key in keys {
-        match operation(&mut session, key.as_bytes())? {
-            Some(value) => found.push((key.as_bytes().to_vec(), value.shown())),
-            None => missing.push(key.clone()),
+        let key = key.as_encoded_bytes();
+        match operation(&mut session, key)? {
+            Some(value) => found.push((key.to_vec(), value.shown())),
+            None => missing.push(key.to_vec()),
         }
     }
     drop(session);

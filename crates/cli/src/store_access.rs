@@ -371,11 +371,18 @@ impl<V: StoredValue + FetchAdd + Into<u64> + From<u8>> CountSink for StoreSessio
     }
 }
 
-/// Whether opening the folder's device would find files of one.
+/// Whether the folder holds files of a device: `store.meta`, or `store.{index}.log`.
 fn holds_device_files(folder: &Path) -> bool {
-    let ours =
-        |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with(&format!("{PREFIX}.")));
-    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| ours(&entry.file_name())))
+    std::fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_device_file))
+    })
+}
+
+fn is_device_file(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('.')) else { return false };
+    let index = rest.strip_suffix(".log");
+    rest == "meta"
+        || index.is_some_and(|index| index.len() >= 6 && index.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What an error of the device means for the program.
@@ -401,5 +408,26 @@ pub fn store_failure(folder: &Path, error: &Error) -> Failure {
             format_args!("{folder} holds no store of this program: {error}"),
         ),
         _ => Failure::other(format_args!("the store in {folder} failed: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_device_file;
+
+    #[test]
+    fn files_of_a_device_are_known_by_their_names() {
+        for (name, ours) in [
+            ("store.meta", true),
+            ("store.000000.log", true),
+            ("store.1234567.log", true),
+            ("store.txt", false),
+            ("store.log", false),
+            ("store.meta.bak", false),
+            ("store.00000a.log", false),
+            ("stores.meta", false),
+        ] {
+            assert_eq!(is_device_file(name), ours, "{name}");
+        }
     }
 }

@@ -150,6 +150,18 @@ fn no_store_is_code_7() {
     );
 }
 
+/// Files of other programs may begin with the same word.
+#[test]
+fn a_folder_of_somebody_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("store.txt"), "milk, bread").unwrap();
+    for command in [&["get", "key"][..], &["delete", "key"], &["stats"], &["verify"]] {
+        let arguments = [command, &["--dir", text_of(folder.path())]].concat();
+        run(&arguments).with_code(7).saying(&["there is no store in"]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "files were made");
+}
+
 /// Ctrl-C while standard input is open and silent: what came is stored, and the message says up to where.
 #[cfg(unix)]
 #[test]

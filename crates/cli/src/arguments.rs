@@ -135,7 +135,9 @@ Examples:
 
 A word is a longest run of letters and digits (of any script); everything else separates words. A sequence of words may
 cross line ends, but not the end of a file. A folder stands for all text files in it and below, without hidden ones.
-Without --dir the counts live in a temporary folder that is removed at the end.";
+Without --dir the counts live in a temporary folder that is removed at the end. Ctrl-C ends the counting and removes it; a second
+Ctrl-C ends at once and leaves it behind (oxifaster-count-.. among the temporary files). Where temporary files live in memory, as in
+a tmpfs, the counts take memory beyond --memory: name a --dir on a disk, or set TMPDIR.";
 
 /// Arguments of `count`.
 #[derive(Debug, Args)]

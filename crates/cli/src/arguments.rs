@@ -53,7 +53,10 @@ Examples:
 
 Of several records with one key the last one wins, over all files in their order. A malformed line ends the load; what
 stands before it is stored and durable, and the message says where it is. So does Ctrl-C, at the next line end; a second
-Ctrl-C ends at once.";
+Ctrl-C ends at once. In TSV a line without a separator that holds nothing but white space is skipped; columns may be empty.
+
+A store that holds many more keys than its index carries well takes more memory to open than to fill: load says so at the end,
+and a command that has too little says how much is enough.";
 
 /// Arguments of `load`.
 #[derive(Debug, Args)]

@@ -77,6 +77,8 @@ pub struct Existing {
 /// The memory, divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
+    /// What it was divided for.
+    pub demand: Demand,
     /// Everything.
     pub total_bytes: u64,
     /// Log frames.
@@ -123,7 +125,8 @@ impl MemoryPlan {
         })
     }
 
-    fn divide(demand: &Demand) -> Option<Self> {
+    /// Divides the memory, if it is enough.
+    pub(crate) fn divide(demand: &Demand) -> Option<Self> {
         let chunks_in_flight = if demand.takes_input { 2 * demand.threads + 2 } else { 0 };
         let rest = demand.total_bytes.checked_sub(demand.io_bytes)?.checked_sub(demand.command_bytes)?;
         let (chunk_min, chunk_max) = CHUNK_BYTES;
@@ -153,6 +156,7 @@ impl MemoryPlan {
             return None;
         }
         Some(Self {
+            demand: *demand,
             total_bytes: demand.total_bytes,
             log_bytes,
             table_bytes,
@@ -234,11 +238,11 @@ fn log_and_checksums(rest: u64) -> Option<(u64, u64)> {
 mod tests {
     use super::{Demand, Existing, LOG_BYTES_MIN, MemoryPlan};
     use crate::failure::FailureKind;
+    use crate::store_access::store_config;
 
     const MIB: u64 = 1 << 20;
 
     fn demand(total_bytes: u64, threads: u64) -> Demand {
-    use crate::store_access::store_config;
         Demand {
             total_bytes,
             threads,
@@ -267,10 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_mebibytes_on_two_threads() {
-        let plan = MemoryPlan::new(&demand(64 * MIB, 2)).unwrap();
-        assert_eq!(plan.table_bytes, 16 * MIB);
-    #[test]
     fn very_much_memory_makes_no_larger_index_than_a_store_takes() {
         for total in [600, 690, 700, 1 << 10, 1 << 12, 1 << 15] {
             let plan = MemoryPlan::new(&demand(total << 30, 4)).unwrap();
@@ -279,6 +279,10 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sixty_four_mebibytes_on_two_threads() {
+        let plan = MemoryPlan::new(&demand(64 * MIB, 2)).unwrap();
+        assert_eq!(plan.table_bytes, 16 * MIB);
         assert!(plan.overflow_bytes > 10 * MIB && plan.overflow_bytes < 12 * MIB, "{plan:?}");
         assert!(plan.keys_carried_well() > 2_000_000, "{}", plan.keys_carried_well());
         assert_eq!(plan.chunk_bytes, 62 * MIB / 8 / 18);

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxifaster_core::codec::{FetchAdd, KeyCodec, PersistKey, PersistValue, ValueCodec};
-use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hlog::metadata::LogMetadata;
 use oxifaster_core::hlog::{FRAMES_MIN, PageLayout};
-use oxifaster_device::{ContentKind, DeviceError, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
-use oxifaster_store::{FasterKv, FasterKvConfig, Session, Statistics};
+use oxifaster_core::index::BUCKET_BYTES;
+use oxifaster_device::{ContentKind, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
+use oxifaster_store::{FasterKv, FasterKvConfig, IndexDemand, Session, Statistics};
 
 use crate::arguments::{DeviceArguments, DeviceChoice};
 use crate::count::{CountSink, KeyBatch};
@@ -23,6 +23,8 @@ use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
 use crate::memory_plan::{Demand, Existing, MemoryPlan, reads_in_flight};
+use crate::reopening::least_mebibytes;
+use crate::store_failure::{device_failure, store_failure, too_little, too_many_keys};
 use crate::totals::Totals;
 
 /// Prefix of the device's files.
@@ -205,7 +207,8 @@ impl StoreFolder {
     /// Opens the store, or makes it.
     ///
     /// # Errors
-    /// `NotAStore` when the folder holds something else than `V`; `Damage`, and the device's errors.
+    /// `NotAStore` when the folder holds something else than `V`; `Damage`, and the device's errors; a usage failure when the
+    /// memory is too little for its keys.
     pub fn open<V: StoredValue>(self, plan: &MemoryPlan) -> Result<Store<V>, Failure> {
         if let Some(found) = self.contents()?
             && found != V::CONTENTS
@@ -220,8 +223,11 @@ impl StoreFolder {
                 ),
             ));
         }
-        let config = store_config(plan);
-        let kv = FasterKv::open(config, self.device).map_err(|error| store_failure(&self.folder, &error))?;
+        let opened = FasterKv::open(store_config(plan), self.device);
+        let kv = opened.map_err(|error| match (too_many_keys(&error), plan.demand.existing) {
+            (Some(keys), Some(existing)) => too_little(&self.folder, plan, &existing, keys),
+            _ => store_failure(&self.folder, &error),
+        })?;
         Ok(Store { folder: self.folder, kv: Arc::new(kv) })
     }
 }
@@ -301,6 +307,31 @@ impl<V: StoredValue> Store<V> {
             Totals::add_run(&self.folder, statistics);
         }
         Ok(())
+    }
+
+    /// The `--memory`, in MiB, with which commands open this store again, if that may be more than this run was given: the index is
+    /// full, so keys share entries. A key that was written twice may be counted twice.
+    #[must_use]
+    pub fn more_to_reopen(&self, plan: &MemoryPlan) -> Option<u64> {
+        let (statistics, used) = (self.kv.stats(), self.kv.memory_plan());
+        if used.overflow_bytes > statistics.index_overflow_buckets * BUCKET_BYTES as u64 {
+            return None;
+        }
+        let index = IndexDemand {
+            keys: self.kv.recovery_report().records + statistics.appended_records,
+            table_size: statistics.index_buckets,
+            page_bytes: self.kv.log().layout().page_bytes(),
+        };
+        // The commands that look at keys leave the table as it is.
+        let existing = Existing {
+            page_bytes: index.page_bytes,
+            pages_min: FRAMES_MIN,
+            buckets: index.table_size,
+            table_may_grow: false,
+        };
+        let look = Demand { threads: 1, command_bytes: 0, existing: Some(existing), ..plan.demand };
+        let least = least_mebibytes(&plan.demand, &index).max(least_mebibytes(&look, &index));
+        (least << 20 > plan.total_bytes).then_some(least)
     }
 
     /// The folder.
@@ -383,32 +414,6 @@ fn is_device_file(name: &str) -> bool {
     let index = rest.strip_suffix(".log");
     rest == "meta"
         || index.is_some_and(|index| index.len() >= 6 && index.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// What an error of the device means for the program.
-#[must_use]
-pub fn device_failure(folder: &Path, error: &DeviceError) -> Failure {
-    store_failure(folder, &Error::from(error.duplicate()))
-}
-
-/// What an error of the store means for the program.
-#[must_use]
-pub fn store_failure(folder: &Path, error: &Error) -> Failure {
-    let folder = folder.display();
-    match error.kind() {
-        ErrorKind::Locked => Failure::new(
-            FailureKind::Locked,
-            format_args!("another process has the store in {folder} open: {error}"),
-        ),
-        ErrorKind::Corruption => {
-            Failure::new(FailureKind::Damage, format_args!("the store in {folder} is damaged: {error}"))
-        }
-        ErrorKind::IncompatibleFormat => Failure::new(
-            FailureKind::NotAStore,
-            format_args!("{folder} holds no store of this program: {error}"),
-        ),
-        _ => Failure::other(format_args!("the store in {folder} failed: {error}")),
-    }
 }
 
 #[cfg(test)]

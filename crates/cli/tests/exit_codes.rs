@@ -162,6 +162,43 @@ fn a_folder_of_somebody_else_is_left_alone() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "files were made");
 }
 
+/// The memory that filled a store may be too little to open it; the program says so at once, and how much is enough.
+#[test]
+fn a_store_with_a_full_index_names_the_memory_that_opens_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let dir = text_of(&store);
+    let lines: String = (0..900_000).map(|number| format!("{number}\t\n")).collect();
+    let load = ["load", "--dir", dir, "--format", "tsv", "--threads", "2", "--memory"];
+    let loaded = run_with_input(&[&load[..], &["6M", "-"]].concat(), lines.as_bytes()).with_code(0);
+    let said = loaded.stderr.lines().find(|line| line.contains("the index is full")).unwrap_or_default();
+    let named = |text: &str| {
+        let size =
+            text.rsplit("--memory ").next().and_then(|rest| rest.split('M').next()).map(str::parse::<u64>);
+        size.unwrap().unwrap_or_else(|_| panic!("no --memory in: {text}"))
+    };
+    let enough = named(said);
+
+    let mut least = 0;
+    for command in [&["get", "1"][..], &["stats"]] {
+        let refused = run(&[command, &["--dir", dir, "--memory", "6M"]].concat()).with_code(2);
+        let refused = refused.saying(&["--memory 6.0 MiB is too little", "the least is --memory"]);
+        assert!(!refused.stderr.contains("table_size"), "{}", refused.stderr);
+        least = named(&refused.stderr);
+        assert!(least > 6 && least <= enough, "{least} of {enough}");
+    }
+    let again = [&load[..], &["6M", "-"]].concat();
+    run_with_input(&again, b"x\ty\n").with_code(2).saying(&["--memory 6.0 MiB is too little"]);
+    // Twice: the first one makes the table larger, which the second one has to carry.
+    for _ in 0..2 {
+        run(&["get", "1", "899999", "--dir", dir, "--memory", &format!("{least}M")]).with_code(0);
+    }
+    let enough = format!("{enough}M");
+    let again = [&load[..], &[&enough, "-"]].concat();
+    run_with_input(&again, b"x\ty\n").with_code(0);
+    run(&["get", "1", "x", "--dir", dir, "--memory", &enough]).with_code(0);
+}
+
 /// Ctrl-C while standard input is open and silent: what came is stored, and the message says up to where.
 #[cfg(unix)]
 #[test]

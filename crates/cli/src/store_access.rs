@@ -15,7 +15,7 @@ use oxifaster_core::hlog::metadata::LogMetadata;
 use oxifaster_core::hlog::{FRAMES_MIN, PageLayout};
 use oxifaster_core::index::BUCKET_BYTES;
 use oxifaster_device::{ContentKind, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
-use oxifaster_store::{FasterKv, FasterKvConfig, IndexDemand, Session, Statistics};
+use oxifaster_store::{FasterKv, FasterKvConfig, IndexDemand, RecoveryProgress, Session, Statistics};
 
 use crate::arguments::{DeviceArguments, DeviceChoice};
 use crate::count::{CountSink, KeyBatch};
@@ -23,6 +23,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
 use crate::memory_plan::{Demand, Existing, MemoryPlan, reads_in_flight};
+use crate::progress_bar::OpeningLine;
 use crate::reopening::least_mebibytes;
 use crate::store_failure::{device_failure, store_failure, too_little, too_many_keys};
 use crate::totals::Totals;
@@ -204,12 +205,24 @@ impl StoreFolder {
         })
     }
 
-    /// Opens the store, or makes it.
+    /// Opens the store, or makes it, and shows on a terminal how far it is: opening reads the whole log.
     ///
     /// # Errors
     /// `NotAStore` when the folder holds something else than `V`; `Damage`, and the device's errors; a usage failure when the
     /// memory is too little for its keys.
     pub fn open<V: StoredValue>(self, plan: &MemoryPlan) -> Result<Store<V>, Failure> {
+        let line = OpeningLine::new();
+        let shown = line.clone();
+        let opened = self.open_with(plan, move |progress| shown.show(progress));
+        line.finish();
+        opened
+    }
+
+    fn open_with<V: StoredValue>(
+        self,
+        plan: &MemoryPlan,
+        on_progress: impl Fn(RecoveryProgress) + Sync + 'static,
+    ) -> Result<Store<V>, Failure> {
         if let Some(found) = self.contents()?
             && found != V::CONTENTS
         {
@@ -223,7 +236,8 @@ impl StoreFolder {
                 ),
             ));
         }
-        let opened = FasterKv::open(store_config(plan), self.device);
+        let builder = FasterKv::<_, _, IoUringDevice>::builder().config(store_config(plan));
+        let opened = builder.on_recovery_progress(on_progress).open(self.device);
         let kv = opened.map_err(|error| match (too_many_keys(&error), plan.demand.existing) {
             (Some(keys), Some(existing)) => too_little(&self.folder, plan, &existing, keys),
             _ => store_failure(&self.folder, &error),
@@ -418,7 +432,36 @@ fn is_device_file(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_device_file;
+    use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn opening_tells_how_far_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let found = StoreFolder::open_or_create(folder.path(), DeviceArguments::default()).unwrap();
+            let plan = found.plan_memory(10 << 20, 1, 0, false).unwrap();
+            let seen = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+            let seen_there = Arc::clone(&seen);
+            let store: Store<Vec<u8>> = found
+                .open_with(&plan, move |progress| {
+                    seen_there[0].fetch_max(progress.pages_done, Ordering::Relaxed);
+                    seen_there[1].fetch_max(progress.pages_total, Ordering::Relaxed);
+                })
+                .unwrap();
+            (store, seen.each_ref().map(|number| number.load(Ordering::Relaxed)))
+        };
+        let (store, new) = open();
+        assert_eq!(new, [0, 0]);
+        let mut session = store.session().unwrap().session;
+        let value = vec![7; 1000];
+        (0..2000_u64).for_each(|key| session.upsert(&key.to_le_bytes()[..], &value[..]).unwrap());
+        store.close().unwrap();
+        drop((session, store));
+        let (_, [done, total]) = open();
+        assert!(done == total && done > 10, "{done} of {total}");
+    }
 
     #[test]
     fn files_of_a_device_are_known_by_their_names() {

@@ -106,7 +106,8 @@ Examples:
   oxifaster get --dir db --json alice     one JSON object, with what was read from the device
   oxifaster delete --dir db alice
 
-A key that is not in the store is told on standard error, and the exit code is 6.";
+A key that is not in the store is told on standard error, and the exit code is 6. Where the files can't be written, get reads them
+without a lock: nobody else may write them meanwhile.";
 
 /// Arguments of `get` and `delete`.
 #[derive(Debug, Args)]
@@ -178,7 +179,8 @@ Examples:
   oxifaster stats --dir db --json
 
 The store is opened, which checks its whole log, and closed again; nothing in it changes. Operations and device traffic are those of
-all runs of this program, which it keeps beside the store in oxifaster.totals.json; deleting that file loses nothing else.";
+all runs of this program, which it keeps beside the store in oxifaster.totals.json; deleting that file loses nothing else.
+Where the files can't be written, they are read without a lock: nobody else may write them meanwhile.";
 
 /// Arguments of `stats`.
 #[derive(Debug, Args)]
@@ -204,7 +206,7 @@ Examples:
   oxifaster verify --dir db --json
 
 Each damaged block is told with its address in the log and its place in a file; the exit code is then 5. Nothing is
-changed.";
+changed. Where the files can't be written, as in a backup, they are read without a lock: nobody else may write them meanwhile.";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

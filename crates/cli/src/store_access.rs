@@ -14,7 +14,7 @@ use oxifaster_core::codec::{FetchAdd, KeyCodec, PersistKey, PersistValue, ValueC
 use oxifaster_core::hlog::metadata::LogMetadata;
 use oxifaster_core::hlog::{FRAMES_MIN, PageLayout};
 use oxifaster_core::index::BUCKET_BYTES;
-use oxifaster_device::{ContentKind, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
+use oxifaster_device::{ContentKind, DeviceError, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
 use oxifaster_store::{FasterKv, FasterKvConfig, IndexDemand, RecoveryProgress, Session, Statistics};
 
 use crate::arguments::{DeviceArguments, DeviceChoice};
@@ -23,9 +23,10 @@ use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
 use crate::memory_plan::{Demand, Existing, MemoryPlan, reads_in_flight};
+use crate::output;
 use crate::progress_bar::OpeningLine;
 use crate::reopening::least_mebibytes;
-use crate::store_failure::{device_failure, store_failure, too_little, too_many_keys};
+use crate::store_failure::{device_failure, is_write_refused, store_failure, too_little, too_many_keys};
 use crate::totals::Totals;
 
 /// Prefix of the device's files.
@@ -96,6 +97,7 @@ pub struct StoreFolder {
     folder: PathBuf,
     device: IoUringDevice,
     metadata: Option<LogMetadata>,
+    read_only: bool,
 }
 
 impl StoreFolder {
@@ -104,18 +106,44 @@ impl StoreFolder {
     /// # Errors
     /// `NotAStore` when it does not; `Locked`, `Damage`, and the device's errors.
     pub fn existing(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
-        let no_store = || {
-            Failure::new(FailureKind::NotAStore, format_args!("there is no store in {}", folder.display()))
-        };
-        // Asked before the device is opened: opening would make the files.
-        if !holds_device_files(folder) {
-            return Err(no_store());
+        Self::open_existing(
+            folder,
+            |options| {
+                IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options)
+                    .map(|device| (device, false))
+            },
+            device,
+        )
+    }
+
+    /// As [`existing`](Self::existing), for commands that change nothing: where the files can't be written, as on a medium that is read
+    /// only, they are opened for reading. Nobody is locked out then, which the user is told.
+    ///
+    /// # Errors
+    /// As [`existing`](Self::existing).
+    pub fn to_read(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
+        let opened = Self::open_existing(
+            folder,
+            |options| match IoUringDevice::segmented_with_options(
+                folder,
+                PREFIX,
+                SEGMENT_BYTES,
+                options.clone(),
+            ) {
+                Err(error) if is_write_refused(&error) => {
+                    IoUringDevice::segmented_read_only(folder, PREFIX, options).map(|device| (device, true))
+                }
+                opened => opened.map(|device| (device, false)),
+            },
+            device,
+        )?;
+        if opened.read_only {
+            output::tell(&format!(
+                "{} can't be written, so it is read without a lock: nobody else may write it meanwhile",
+                folder.display()
+            ));
         }
-        let found = Self::open_or_create(folder, device)?;
-        if found.metadata.is_none() {
-            return Err(no_store());
-        }
-        Ok(found)
+        Ok(opened)
     }
 
     /// Opens the device of a folder, which is made if it is missing.
@@ -123,18 +151,36 @@ impl StoreFolder {
     /// # Errors
     /// `Locked`, `Damage`, and the device's errors.
     pub fn open_or_create(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
+        let opened = IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options(device));
+        Self::on(folder, opened.map(|device| (device, false)))
+    }
+
+    fn open_existing(
+        folder: &Path,
+        open: impl FnOnce(IoUringOptions) -> Result<(IoUringDevice, bool), DeviceError>,
+        device: DeviceArguments,
+    ) -> Result<Self, Failure> {
+        let no_store = || {
+            Failure::new(FailureKind::NotAStore, format_args!("there is no store in {}", folder.display()))
+        };
+        // Asked before the device is opened: opening would make the files.
+        if !holds_device_files(folder) {
+            return Err(no_store());
+        }
+        let found = Self::on(folder, open(options(device)))?;
+        if found.metadata.is_none() {
+            return Err(no_store());
+        }
+        Ok(found)
+    }
+
+    fn on(folder: &Path, opened: Result<(IoUringDevice, bool), DeviceError>) -> Result<Self, Failure> {
         let failure = |error| device_failure(folder, &error);
-        let options = IoUringOptions::default().with_rings(match device.device {
-            DeviceChoice::Auto => RingUse::IfOffered,
-            DeviceChoice::IoUring => RingUse::Required,
-            DeviceChoice::File => RingUse::Never,
-        });
-        let device =
-            IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options).map_err(failure)?;
+        let (device, read_only) = opened.map_err(failure)?;
         let loaded = MetadataArea::read(&device, ContentKind::FasterKv).map_err(failure)?;
         let metadata = loaded.map(|loaded| LogMetadata::decode(&loaded.payload)).transpose();
         let metadata = metadata.map_err(|error| store_failure(folder, &error))?;
-        Ok(Self { folder: folder.to_path_buf(), device, metadata })
+        Ok(Self { folder: folder.to_path_buf(), device, metadata, read_only })
     }
 
     /// What the store holds; `None` when there is none yet.
@@ -242,8 +288,16 @@ impl StoreFolder {
             (Some(keys), Some(existing)) => too_little(&self.folder, plan, &existing, keys),
             _ => store_failure(&self.folder, &error),
         })?;
-        Ok(Store { folder: self.folder, kv: Arc::new(kv) })
+        Ok(Store { folder: self.folder, kv: Arc::new(kv), read_only: self.read_only })
     }
+}
+
+fn options(device: DeviceArguments) -> IoUringOptions {
+    IoUringOptions::default().with_rings(match device.device {
+        DeviceChoice::Auto => RingUse::IfOffered,
+        DeviceChoice::IoUring => RingUse::Required,
+        DeviceChoice::File => RingUse::Never,
+    })
 }
 
 fn value_codec<V: PersistValue>() -> u32 {
@@ -274,6 +328,7 @@ pub fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
 pub struct Store<V: StoredValue> {
     folder: PathBuf,
     kv: Arc<FasterKv<Vec<u8>, V, IoUringDevice>>,
+    read_only: bool,
 }
 
 impl<V: StoredValue> Store<V> {
@@ -310,11 +365,14 @@ impl<V: StoredValue> Store<V> {
         self.kv.flush().map(drop).map_err(|error| store_failure(&self.folder, &error))
     }
 
-    /// Flushes and closes, and adds what the run did to the store's [`Totals`].
+    /// Flushes and closes, and adds what the run did to the store's [`Totals`]; not when it was opened for reading only.
     ///
     /// # Errors
     /// As [`Store::flush`].
     pub fn close(&self) -> Result<(), Failure> {
+        if self.read_only {
+            return Ok(());
+        }
         self.kv.close().map_err(|error| store_failure(&self.folder, &error))?;
         let statistics = self.kv.stats();
         if statistics.operations.total() > 0 {

@@ -3,6 +3,7 @@
 //! Callers: everything that opens or uses a store. The codes are those of `failure`.
 
 use std::error::Error as _;
+use std::io;
 use std::path::Path;
 
 use oxifaster_core::error::{Error, ErrorKind};
@@ -41,6 +42,15 @@ pub fn store_failure(folder: &Path, error: &Error) -> Failure {
         }
         _ => Failure::other(format_args!("the store in {folder} failed: {error}")),
     }
+}
+
+/// Whether a device was not opened because its files may not be written.
+#[must_use]
+pub fn is_write_refused(error: &DeviceError) -> bool {
+    let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    system.is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    })
 }
 
 /// About how many keys a store has, if it was not opened because they are too many.

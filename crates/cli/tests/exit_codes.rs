@@ -199,6 +199,41 @@ fn a_store_with_a_full_index_names_the_memory_that_opens_it() {
     run(&["get", "1", "x", "--dir", dir, "--memory", &enough]).with_code(0);
 }
 
+/// A backup that can't be written is read all the same.
+#[cfg(unix)]
+#[test]
+fn a_store_that_cannot_be_written_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = loaded(folder.path(), 1000);
+    let files = || std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    files().for_each(|path| allow(&path, 0o444));
+    allow(&store, 0o555);
+    allow(folder.path(), 0o755);
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let run = |arguments: &[&str]| {
+        let mut command = command();
+        command.args(arguments).args(["--dir", text_of(&store)]).stdin(Stdio::null());
+        if is_root {
+            // Nothing is forbidden to root.
+            command.uid(65_534).gid(65_534);
+        }
+        Ran::of(command.output().unwrap())
+    };
+    let before: Vec<_> = files().map(|path| std::fs::read(path).unwrap()).collect();
+    run(&["verify"]).with_code(0).saying(&["can't be written, so it is read without a lock"]);
+    let got = run(&["get", "key1"]).with_code(0);
+    assert!(got.text().starts_with("key1\tvvv"), "{}", got.text());
+    run(&["stats"]).with_code(0);
+    run(&["delete", "key1"]).with_code(1);
+    run(&["get", "key1"]).with_code(0);
+    assert_eq!(files().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>(), before);
+    allow(&store, 0o755);
+}
+
 /// Ctrl-C while standard input is open and silent: what came is stored, and the message says up to where.
 #[cfg(unix)]
 #[test]

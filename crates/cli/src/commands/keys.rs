@@ -19,7 +19,8 @@ type KeyOperation<V> = fn(&mut StoreSession<V>, &[u8]) -> Result<Option<V>, Fail
 type Found = Vec<(Vec<u8>, Vec<u8>)>;
 
 pub(super) fn get(arguments: &KeyArguments) -> Result<(), Failure> {
-    let outcome = on_keys(arguments, StoreSession::<Vec<u8>>::read, StoreSession::<u64>::read)?;
+    let folder = StoreFolder::to_read(&arguments.dir, arguments.device)?;
+    let outcome = on_keys(folder, arguments, StoreSession::<Vec<u8>>::read, StoreSession::<u64>::read)?;
     if arguments.output.json {
         output::print_json(outcome.to_json("get", "found"))?;
     } else {
@@ -36,7 +37,8 @@ pub(super) fn get(arguments: &KeyArguments) -> Result<(), Failure> {
 }
 
 pub(super) fn delete(arguments: &KeyArguments) -> Result<(), Failure> {
-    let outcome = on_keys(arguments, StoreSession::<Vec<u8>>::remove, StoreSession::<u64>::remove)?;
+    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
+    let outcome = on_keys(folder, arguments, StoreSession::<Vec<u8>>::remove, StoreSession::<u64>::remove)?;
     if arguments.output.json {
         output::print_json(outcome.to_json("delete", "deleted"))?;
     }
@@ -79,19 +81,19 @@ impl KeysOutcome {
     fn ending(&self) -> Result<(), Failure> {
         let Some(first) = self.missing.first() else { return Ok(()) };
         let others = self.missing.len() - 1;
-        let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
-        Err(Failure::new(FailureKind::Missing, format_args!("key '{first}'{more} is not in the store")))
         let first =
             std::str::from_utf8(first).map_or_else(|_| first.escape_ascii().to_string(), str::to_owned);
+        let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+        Err(Failure::new(FailureKind::Missing, format_args!("key '{first}'{more} is not in the store")))
     }
 }
 
 fn on_keys(
+    folder: StoreFolder,
     arguments: &KeyArguments,
     on_records: KeyOperation<Vec<u8>>,
     on_counts: KeyOperation<u64>,
 ) -> Result<KeysOutcome, Failure> {
-    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
     let plan = folder.plan_memory(arguments.memory.0, 1, 0, false)?;
     match folder.contents()? {
         Some(Contents::Counts) => each_key(&folder.open::<u64>(&plan)?, &arguments.keys, on_counts),

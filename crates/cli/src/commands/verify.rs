@@ -17,7 +17,7 @@ use crate::store_failure::{device_failure, store_failure};
 use crate::verification::{self, Damage, Verification};
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
-    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
+    let folder = StoreFolder::to_read(&arguments.dir, arguments.device)?;
     let Some(metadata) = folder.metadata() else {
         return Err(Failure::new(FailureKind::NotAStore, "there is no store here"));
     };

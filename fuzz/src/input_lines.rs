@@ -54,7 +54,13 @@ fn json(line: &[u8]) {
 }
 
 fn csv(text: &[u8], separator: u8, key: usize) {
-    let options = CsvOptions { separator, header: false, key: ColumnName::Number(key + 1), value: None };
+    let options = CsvOptions {
+        separator,
+        header: false,
+        key: ColumnName::Number(key + 1),
+        value: None,
+        record_bytes_max: 1 << 16,
+    };
     let mut last = 0;
     // An error is a fine answer to such a text.
     let _ = read_records(text, &options, |line, key, _| {

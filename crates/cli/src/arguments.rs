@@ -1,5 +1,6 @@
 //! The command line: what can be asked, with examples in every `--help`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,7 +53,10 @@ Examples:
 
 Of several records with one key the last one wins, over all files in their order. A malformed line ends the load; what
 stands before it is stored and durable, and the message says where it is. So does Ctrl-C, at the next line end; a second
-Ctrl-C ends at once.";
+Ctrl-C ends at once. In TSV a line without a separator that holds nothing but white space is skipped; columns may be empty.
+
+A store that holds many more keys than its index carries well takes more memory to open than to fill: load says so at the end,
+and a command that has too little says how much is enough.";
 
 /// Arguments of `load`.
 #[derive(Debug, Args)]
@@ -102,15 +106,16 @@ Examples:
   oxifaster get --dir db --json alice     one JSON object, with what was read from the device
   oxifaster delete --dir db alice
 
-A key that is not in the store is told on standard error, and the exit code is 6.";
+A key that is not in the store is told on standard error, and the exit code is 6. Where the files can't be written, get reads them
+without a lock: nobody else may write them meanwhile.";
 
 /// Arguments of `get` and `delete`.
 #[derive(Debug, Args)]
 #[command(after_help = KEY_EXAMPLES)]
 pub struct KeyArguments {
-    /// Keys.
+    /// Keys: any bytes.
     #[arg(required = true, value_name = "KEY")]
-    pub keys: Vec<String>,
+    pub keys: Vec<OsString>,
     /// Folder of the store.
     #[arg(long, value_name = "FOLDER")]
     pub dir: PathBuf,
@@ -134,7 +139,9 @@ Examples:
 
 A word is a longest run of letters and digits (of any script); everything else separates words. A sequence of words may
 cross line ends, but not the end of a file. A folder stands for all text files in it and below, without hidden ones.
-Without --dir the counts live in a temporary folder that is removed at the end.";
+Without --dir the counts live in a temporary folder that is removed at the end. Ctrl-C ends the counting and removes it; a second
+Ctrl-C ends at once and leaves it behind (oxifaster-count-.. among the temporary files). Where temporary files live in memory, as in
+a tmpfs, the counts take memory beyond --memory: name a --dir on a disk, or set TMPDIR.";
 
 /// Arguments of `count`.
 #[derive(Debug, Args)]
@@ -172,7 +179,8 @@ Examples:
   oxifaster stats --dir db --json
 
 The store is opened, which checks its whole log, and closed again; nothing in it changes. Operations and device traffic are those of
-all runs of this program, which it keeps beside the store in oxifaster.totals.json; deleting that file loses nothing else.";
+all runs of this program, which it keeps beside the store in oxifaster.totals.json; deleting that file loses nothing else.
+Where the files can't be written, they are read without a lock: nobody else may write them meanwhile.";
 
 /// Arguments of `stats`.
 #[derive(Debug, Args)]
@@ -198,7 +206,7 @@ Examples:
   oxifaster verify --dir db --json
 
 Each damaged block is told with its address in the log and its place in a file; the exit code is then 5. Nothing is
-changed.";
+changed. Where the files can't be written, as in a backup, they are read without a lock: nobody else may write them meanwhile.";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@
 //! | device I/O buffers | what the store states for its engine, with device reads for a 16th of `total` in flight: 16 to 128 of them |
 //! | best lists of `count` | `T` x (2 `--top` + 64) x 128 |
 //! | input, for commands that read some | an eighth of the rest, at least 48 KiB and at most 3 MiB for each of the 2 `T` + 2 chunks in flight |
-//! | index table | the largest power of two of 64-byte buckets that, with a quarter for its overflow, fits into half of the rest, but not more than a known number of keys needs; a store that exists keeps at least its own |
+//! | index table | the largest power of two of 64-byte buckets that, with a quarter for its overflow, fits into half of the rest, but not more than a known number of keys needs, and at most 2^31; a store that exists keeps at least its own |
 //! | index overflow | a quarter of the table; when the number of keys is not known, all that is left of the half, up to the size of the table |
 //! | checksum cache | a 64th of the log, at least 64 KiB |
 //! | log frames | all that is left, at least 8 pages of 64 KiB |
@@ -38,8 +38,9 @@ const LOG_BYTES_MIN: u64 = 8 << 16;
 const CHUNK_BYTES: (u64, u64) = (16 << 10, 1 << 20);
 /// A chunk of input is held as text, as records, and while the next one is read behind it.
 const CHUNK_COPIES: u64 = 3;
-/// The smallest index.
+/// The smallest index, and the largest one that a store takes.
 const BUCKETS_MIN: u64 = 1024;
+const BUCKETS_MAX: u64 = 1 << 31;
 
 /// What the memory has to carry besides the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub struct Existing {
 /// The memory, divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
+    /// What it was divided for.
+    pub demand: Demand,
     /// Everything.
     pub total_bytes: u64,
     /// Log frames.
@@ -122,7 +125,8 @@ impl MemoryPlan {
         })
     }
 
-    fn divide(demand: &Demand) -> Option<Self> {
+    /// Divides the memory, if it is enough.
+    pub(crate) fn divide(demand: &Demand) -> Option<Self> {
         let chunks_in_flight = if demand.takes_input { 2 * demand.threads + 2 } else { 0 };
         let rest = demand.total_bytes.checked_sub(demand.io_bytes)?.checked_sub(demand.command_bytes)?;
         let (chunk_min, chunk_max) = CHUNK_BYTES;
@@ -133,7 +137,7 @@ impl MemoryPlan {
         let fewest = demand.existing.map_or(0, |existing| existing.page_bytes * existing.pages_min);
         let log_min = LOG_BYTES_MIN.max(fewest);
         let share = (rest / 2).min(rest.saturating_sub(log_min / 64 * 65 + (128 << 10)));
-        let most_buckets = share / (BUCKET_BYTES * 5 / 4);
+        let most_buckets = (share / (BUCKET_BYTES * 5 / 4)).min(BUCKETS_MAX);
         let affordable = if most_buckets < BUCKETS_MIN { BUCKETS_MIN } else { 1 << most_buckets.ilog2() };
         let needed = demand.keys.map(|keys| keys.div_ceil(KEYS_PER_BUCKET).next_power_of_two());
         let planned = affordable.min(needed.map_or(u64::MAX, |buckets| buckets.max(BUCKETS_MIN)));
@@ -152,6 +156,7 @@ impl MemoryPlan {
             return None;
         }
         Some(Self {
+            demand: *demand,
             total_bytes: demand.total_bytes,
             log_bytes,
             table_bytes,
@@ -233,6 +238,7 @@ fn log_and_checksums(rest: u64) -> Option<(u64, u64)> {
 mod tests {
     use super::{Demand, Existing, LOG_BYTES_MIN, MemoryPlan};
     use crate::failure::FailureKind;
+    use crate::store_access::store_config;
 
     const MIB: u64 = 1 << 20;
 
@@ -261,6 +267,15 @@ mod tests {
                 assert!(plan.log_bytes >= plan.table_bytes || total < 8 * MIB, "{plan:?}");
                 assert!((plan.table_bytes / 4..=plan.table_bytes).contains(&plan.overflow_bytes));
             }
+        }
+    }
+
+    #[test]
+    fn very_much_memory_makes_no_larger_index_than_a_store_takes() {
+        for total in [600, 690, 700, 1 << 10, 1 << 12, 1 << 15] {
+            let plan = MemoryPlan::new(&demand(total << 30, 4)).unwrap();
+            store_config(&plan).validate().unwrap();
+            assert!(plan.buckets() >= 1 << 31 || total < 690, "{plan:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 use oxifaster_device::sync::atomic::Ordering;
+use oxifaster_store::RecoveryProgress;
 
 use crate::byte_size::Grouped;
 use crate::pipeline::Progress;
@@ -77,14 +78,62 @@ impl PhaseLine {
     }
 }
 
+/// How far the opening of a store is, which reads and checks its whole log.
+#[derive(Clone, Debug)]
+pub struct OpeningLine {
+    bar: ProgressBar,
+}
+
+impl Default for OpeningLine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OpeningLine {
+    /// A line that is not seen before something is shown.
+    #[must_use]
+    pub fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template(OPENING_TEMPLATE) {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Shows how far it is. It starts over when the log is read again with a larger index.
+    pub fn show(&self, progress: RecoveryProgress) {
+        if self.bar.length() != Some(progress.pages_total) {
+            self.bar.set_length(progress.pages_total);
+        }
+        self.bar.set_position(progress.pages_done);
+    }
+
+    /// Takes the line off the terminal.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+const OPENING_TEMPLATE: &str = "opening the store {bar:30} {pos}/{len} pages  {eta} left";
 const PHASE_TEMPLATE: &str = "{prefix:7} {bar:30} {percent:>3} %  {msg}  {eta} left";
 
 #[cfg(test)]
 mod tests {
-    use super::{PHASE_TEMPLATE, ProgressStyle};
+    use super::{OPENING_TEMPLATE, OpeningLine, PHASE_TEMPLATE, ProgressStyle, RecoveryProgress};
 
     #[test]
     fn templates_are_understood() {
         ProgressStyle::with_template(PHASE_TEMPLATE).unwrap();
+        ProgressStyle::with_template(OPENING_TEMPLATE).unwrap();
+    }
+
+    #[test]
+    fn an_opening_shows_pages() {
+        let line = OpeningLine::new();
+        line.show(RecoveryProgress { pages_done: 3, pages_total: 10 });
+        assert_eq!((line.bar.position(), line.bar.length()), (3, Some(10)));
+        line.show(RecoveryProgress { pages_done: 1, pages_total: 10 });
+        assert_eq!(line.bar.position(), 1, "it starts over");
     }
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxifaster_core::codec::{FetchAdd, KeyCodec, PersistKey, PersistValue, ValueCodec};
-use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hlog::metadata::LogMetadata;
 use oxifaster_core::hlog::{FRAMES_MIN, PageLayout};
+use oxifaster_core::index::BUCKET_BYTES;
 use oxifaster_device::{ContentKind, DeviceError, IoUringDevice, IoUringOptions, MetadataArea, RingUse};
-use oxifaster_store::{FasterKv, FasterKvConfig, Session, Statistics};
+use oxifaster_store::{FasterKv, FasterKvConfig, IndexDemand, RecoveryProgress, Session, Statistics};
 
 use crate::arguments::{DeviceArguments, DeviceChoice};
 use crate::count::{CountSink, KeyBatch};
@@ -23,6 +23,10 @@ use crate::failure::{Failure, FailureKind};
 use crate::input::RecordBatch;
 use crate::load::RecordSink;
 use crate::memory_plan::{Demand, Existing, MemoryPlan, reads_in_flight};
+use crate::output;
+use crate::progress_bar::OpeningLine;
+use crate::reopening::least_mebibytes;
+use crate::store_failure::{device_failure, is_write_refused, store_failure, too_little, too_many_keys};
 use crate::totals::Totals;
 
 /// Prefix of the device's files.
@@ -93,6 +97,7 @@ pub struct StoreFolder {
     folder: PathBuf,
     device: IoUringDevice,
     metadata: Option<LogMetadata>,
+    read_only: bool,
 }
 
 impl StoreFolder {
@@ -101,18 +106,44 @@ impl StoreFolder {
     /// # Errors
     /// `NotAStore` when it does not; `Locked`, `Damage`, and the device's errors.
     pub fn existing(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
-        let no_store = || {
-            Failure::new(FailureKind::NotAStore, format_args!("there is no store in {}", folder.display()))
-        };
-        // Asked before the device is opened: opening would make the files.
-        if !holds_device_files(folder) {
-            return Err(no_store());
+        Self::open_existing(
+            folder,
+            |options| {
+                IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options)
+                    .map(|device| (device, false))
+            },
+            device,
+        )
+    }
+
+    /// As [`existing`](Self::existing), for commands that change nothing: where the files can't be written, as on a medium that is read
+    /// only, they are opened for reading. Nobody is locked out then, which the user is told.
+    ///
+    /// # Errors
+    /// As [`existing`](Self::existing).
+    pub fn to_read(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
+        let opened = Self::open_existing(
+            folder,
+            |options| match IoUringDevice::segmented_with_options(
+                folder,
+                PREFIX,
+                SEGMENT_BYTES,
+                options.clone(),
+            ) {
+                Err(error) if is_write_refused(&error) => {
+                    IoUringDevice::segmented_read_only(folder, PREFIX, options).map(|device| (device, true))
+                }
+                opened => opened.map(|device| (device, false)),
+            },
+            device,
+        )?;
+        if opened.read_only {
+            output::tell(&format!(
+                "{} can't be written, so it is read without a lock: nobody else may write it meanwhile",
+                folder.display()
+            ));
         }
-        let found = Self::open_or_create(folder, device)?;
-        if found.metadata.is_none() {
-            return Err(no_store());
-        }
-        Ok(found)
+        Ok(opened)
     }
 
     /// Opens the device of a folder, which is made if it is missing.
@@ -120,18 +151,36 @@ impl StoreFolder {
     /// # Errors
     /// `Locked`, `Damage`, and the device's errors.
     pub fn open_or_create(folder: &Path, device: DeviceArguments) -> Result<Self, Failure> {
+        let opened = IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options(device));
+        Self::on(folder, opened.map(|device| (device, false)))
+    }
+
+    fn open_existing(
+        folder: &Path,
+        open: impl FnOnce(IoUringOptions) -> Result<(IoUringDevice, bool), DeviceError>,
+        device: DeviceArguments,
+    ) -> Result<Self, Failure> {
+        let no_store = || {
+            Failure::new(FailureKind::NotAStore, format_args!("there is no store in {}", folder.display()))
+        };
+        // Asked before the device is opened: opening would make the files.
+        if !holds_device_files(folder) {
+            return Err(no_store());
+        }
+        let found = Self::on(folder, open(options(device)))?;
+        if found.metadata.is_none() {
+            return Err(no_store());
+        }
+        Ok(found)
+    }
+
+    fn on(folder: &Path, opened: Result<(IoUringDevice, bool), DeviceError>) -> Result<Self, Failure> {
         let failure = |error| device_failure(folder, &error);
-        let options = IoUringOptions::default().with_rings(match device.device {
-            DeviceChoice::Auto => RingUse::IfOffered,
-            DeviceChoice::IoUring => RingUse::Required,
-            DeviceChoice::File => RingUse::Never,
-        });
-        let device =
-            IoUringDevice::segmented_with_options(folder, PREFIX, SEGMENT_BYTES, options).map_err(failure)?;
+        let (device, read_only) = opened.map_err(failure)?;
         let loaded = MetadataArea::read(&device, ContentKind::FasterKv).map_err(failure)?;
         let metadata = loaded.map(|loaded| LogMetadata::decode(&loaded.payload)).transpose();
         let metadata = metadata.map_err(|error| store_failure(folder, &error))?;
-        Ok(Self { folder: folder.to_path_buf(), device, metadata })
+        Ok(Self { folder: folder.to_path_buf(), device, metadata, read_only })
     }
 
     /// What the store holds; `None` when there is none yet.
@@ -202,11 +251,24 @@ impl StoreFolder {
         })
     }
 
-    /// Opens the store, or makes it.
+    /// Opens the store, or makes it, and shows on a terminal how far it is: opening reads the whole log.
     ///
     /// # Errors
-    /// `NotAStore` when the folder holds something else than `V`; `Damage`, and the device's errors.
+    /// `NotAStore` when the folder holds something else than `V`; `Damage`, and the device's errors; a usage failure when the
+    /// memory is too little for its keys.
     pub fn open<V: StoredValue>(self, plan: &MemoryPlan) -> Result<Store<V>, Failure> {
+        let line = OpeningLine::new();
+        let shown = line.clone();
+        let opened = self.open_with(plan, move |progress| shown.show(progress));
+        line.finish();
+        opened
+    }
+
+    fn open_with<V: StoredValue>(
+        self,
+        plan: &MemoryPlan,
+        on_progress: impl Fn(RecoveryProgress) + Sync + 'static,
+    ) -> Result<Store<V>, Failure> {
         if let Some(found) = self.contents()?
             && found != V::CONTENTS
         {
@@ -220,10 +282,22 @@ impl StoreFolder {
                 ),
             ));
         }
-        let config = store_config(plan);
-        let kv = FasterKv::open(config, self.device).map_err(|error| store_failure(&self.folder, &error))?;
-        Ok(Store { folder: self.folder, kv: Arc::new(kv) })
+        let builder = FasterKv::<_, _, IoUringDevice>::builder().config(store_config(plan));
+        let opened = builder.on_recovery_progress(on_progress).open(self.device);
+        let kv = opened.map_err(|error| match (too_many_keys(&error), plan.demand.existing) {
+            (Some(keys), Some(existing)) => too_little(&self.folder, plan, &existing, keys),
+            _ => store_failure(&self.folder, &error),
+        })?;
+        Ok(Store { folder: self.folder, kv: Arc::new(kv), read_only: self.read_only })
     }
+}
+
+fn options(device: DeviceArguments) -> IoUringOptions {
+    IoUringOptions::default().with_rings(match device.device {
+        DeviceChoice::Auto => RingUse::IfOffered,
+        DeviceChoice::IoUring => RingUse::Required,
+        DeviceChoice::File => RingUse::Never,
+    })
 }
 
 fn value_codec<V: PersistValue>() -> u32 {
@@ -254,6 +328,7 @@ pub fn store_config(plan: &MemoryPlan) -> FasterKvConfig {
 pub struct Store<V: StoredValue> {
     folder: PathBuf,
     kv: Arc<FasterKv<Vec<u8>, V, IoUringDevice>>,
+    read_only: bool,
 }
 
 impl<V: StoredValue> Store<V> {
@@ -290,17 +365,45 @@ impl<V: StoredValue> Store<V> {
         self.kv.flush().map(drop).map_err(|error| store_failure(&self.folder, &error))
     }
 
-    /// Flushes and closes, and adds what the run did to the store's [`Totals`].
+    /// Flushes and closes, and adds what the run did to the store's [`Totals`]; not when it was opened for reading only.
     ///
     /// # Errors
     /// As [`Store::flush`].
     pub fn close(&self) -> Result<(), Failure> {
+        if self.read_only {
+            return Ok(());
+        }
         self.kv.close().map_err(|error| store_failure(&self.folder, &error))?;
         let statistics = self.kv.stats();
         if statistics.operations.total() > 0 {
             Totals::add_run(&self.folder, statistics);
         }
         Ok(())
+    }
+
+    /// The `--memory`, in MiB, with which commands open this store again, if that may be more than this run was given: the index is
+    /// full, so keys share entries. A key that was written twice may be counted twice.
+    #[must_use]
+    pub fn more_to_reopen(&self, plan: &MemoryPlan) -> Option<u64> {
+        let (statistics, used) = (self.kv.stats(), self.kv.memory_plan());
+        if used.overflow_bytes > statistics.index_overflow_buckets * BUCKET_BYTES as u64 {
+            return None;
+        }
+        let index = IndexDemand {
+            keys: self.kv.recovery_report().records + statistics.appended_records,
+            table_size: statistics.index_buckets,
+            page_bytes: self.kv.log().layout().page_bytes(),
+        };
+        // The commands that look at keys leave the table as it is.
+        let existing = Existing {
+            page_bytes: index.page_bytes,
+            pages_min: FRAMES_MIN,
+            buckets: index.table_size,
+            table_may_grow: false,
+        };
+        let look = Demand { threads: 1, command_bytes: 0, existing: Some(existing), ..plan.demand };
+        let least = least_mebibytes(&plan.demand, &index).max(least_mebibytes(&look, &index));
+        (least << 20 > plan.total_bytes).then_some(least)
     }
 
     /// The folder.
@@ -371,35 +474,66 @@ impl<V: StoredValue + FetchAdd + Into<u64> + From<u8>> CountSink for StoreSessio
     }
 }
 
-/// Whether opening the folder's device would find files of one.
+/// Whether the folder holds files of a device: `store.meta`, or `store.{index}.log`.
 fn holds_device_files(folder: &Path) -> bool {
-    let ours =
-        |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with(&format!("{PREFIX}.")));
-    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| ours(&entry.file_name())))
+    std::fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_device_file))
+    })
 }
 
-/// What an error of the device means for the program.
-#[must_use]
-pub fn device_failure(folder: &Path, error: &DeviceError) -> Failure {
-    store_failure(folder, &Error::from(error.duplicate()))
+fn is_device_file(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('.')) else { return false };
+    let index = rest.strip_suffix(".log");
+    rest == "meta"
+        || index.is_some_and(|index| index.len() >= 6 && index.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// What an error of the store means for the program.
-#[must_use]
-pub fn store_failure(folder: &Path, error: &Error) -> Failure {
-    let folder = folder.display();
-    match error.kind() {
-        ErrorKind::Locked => Failure::new(
-            FailureKind::Locked,
-            format_args!("another process has the store in {folder} open: {error}"),
-        ),
-        ErrorKind::Corruption => {
-            Failure::new(FailureKind::Damage, format_args!("the store in {folder} is damaged: {error}"))
+#[cfg(test)]
+mod tests {
+    use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn opening_tells_how_far_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let found = StoreFolder::open_or_create(folder.path(), DeviceArguments::default()).unwrap();
+            let plan = found.plan_memory(10 << 20, 1, 0, false).unwrap();
+            let seen = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+            let seen_there = Arc::clone(&seen);
+            let store: Store<Vec<u8>> = found
+                .open_with(&plan, move |progress| {
+                    seen_there[0].fetch_max(progress.pages_done, Ordering::Relaxed);
+                    seen_there[1].fetch_max(progress.pages_total, Ordering::Relaxed);
+                })
+                .unwrap();
+            (store, seen.each_ref().map(|number| number.load(Ordering::Relaxed)))
+        };
+        let (store, new) = open();
+        assert_eq!(new, [0, 0]);
+        let mut session = store.session().unwrap().session;
+        let value = vec![7; 1000];
+        (0..2000_u64).for_each(|key| session.upsert(&key.to_le_bytes()[..], &value[..]).unwrap());
+        store.close().unwrap();
+        drop((session, store));
+        let (_, [done, total]) = open();
+        assert!(done == total && done > 10, "{done} of {total}");
+    }
+
+    #[test]
+    fn files_of_a_device_are_known_by_their_names() {
+        for (name, ours) in [
+            ("store.meta", true),
+            ("store.000000.log", true),
+            ("store.1234567.log", true),
+            ("store.txt", false),
+            ("store.log", false),
+            ("store.meta.bak", false),
+            ("store.00000a.log", false),
+            ("stores.meta", false),
+        ] {
+            assert_eq!(is_device_file(name), ours, "{name}");
         }
-        ErrorKind::IncompatibleFormat => Failure::new(
-            FailureKind::NotAStore,
-            format_args!("{folder} holds no store of this program: {error}"),
-        ),
-        _ => Failure::other(format_args!("the store in {folder} failed: {error}")),
     }
 }

@@ -150,6 +150,90 @@ fn no_store_is_code_7() {
     );
 }
 
+/// Files of other programs may begin with the same word.
+#[test]
+fn a_folder_of_somebody_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("store.txt"), "milk, bread").unwrap();
+    for command in [&["get", "key"][..], &["delete", "key"], &["stats"], &["verify"]] {
+        let arguments = [command, &["--dir", text_of(folder.path())]].concat();
+        run(&arguments).with_code(7).saying(&["there is no store in"]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "files were made");
+}
+
+/// The memory that filled a store may be too little to open it; the program says so at once, and how much is enough.
+#[test]
+fn a_store_with_a_full_index_names_the_memory_that_opens_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let dir = text_of(&store);
+    let lines: String = (0..900_000).map(|number| format!("{number}\t\n")).collect();
+    let load = ["load", "--dir", dir, "--format", "tsv", "--threads", "2", "--memory"];
+    let loaded = run_with_input(&[&load[..], &["6M", "-"]].concat(), lines.as_bytes()).with_code(0);
+    let said = loaded.stderr.lines().find(|line| line.contains("the index is full")).unwrap_or_default();
+    let named = |text: &str| {
+        let size =
+            text.rsplit("--memory ").next().and_then(|rest| rest.split('M').next()).map(str::parse::<u64>);
+        size.unwrap().unwrap_or_else(|_| panic!("no --memory in: {text}"))
+    };
+    let enough = named(said);
+
+    let mut least = 0;
+    for command in [&["get", "1"][..], &["stats"]] {
+        let refused = run(&[command, &["--dir", dir, "--memory", "6M"]].concat()).with_code(2);
+        let refused = refused.saying(&["--memory 6.0 MiB is too little", "the least is --memory"]);
+        assert!(!refused.stderr.contains("table_size"), "{}", refused.stderr);
+        least = named(&refused.stderr);
+        assert!(least > 6 && least <= enough, "{least} of {enough}");
+    }
+    let again = [&load[..], &["6M", "-"]].concat();
+    run_with_input(&again, b"x\ty\n").with_code(2).saying(&["--memory 6.0 MiB is too little"]);
+    // Twice: the first one makes the table larger, which the second one has to carry.
+    for _ in 0..2 {
+        run(&["get", "1", "899999", "--dir", dir, "--memory", &format!("{least}M")]).with_code(0);
+    }
+    let enough = format!("{enough}M");
+    let again = [&load[..], &[&enough, "-"]].concat();
+    run_with_input(&again, b"x\ty\n").with_code(0);
+    run(&["get", "1", "x", "--dir", dir, "--memory", &enough]).with_code(0);
+}
+
+/// A backup that can't be written is read all the same.
+#[cfg(unix)]
+#[test]
+fn a_store_that_cannot_be_written_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = loaded(folder.path(), 1000);
+    let files = || std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    files().for_each(|path| allow(&path, 0o444));
+    allow(&store, 0o555);
+    allow(folder.path(), 0o755);
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let run = |arguments: &[&str]| {
+        let mut command = command();
+        command.args(arguments).args(["--dir", text_of(&store)]).stdin(Stdio::null());
+        if is_root {
+            // Nothing is forbidden to root.
+            command.uid(65_534).gid(65_534);
+        }
+        Ran::of(command.output().unwrap())
+    };
+    let before: Vec<_> = files().map(|path| std::fs::read(path).unwrap()).collect();
+    run(&["verify"]).with_code(0).saying(&["can't be written, so it is read without a lock"]);
+    let got = run(&["get", "key1"]).with_code(0);
+    assert!(got.text().starts_with("key1\tvvv"), "{}", got.text());
+    run(&["stats"]).with_code(0);
+    run(&["delete", "key1"]).with_code(1);
+    run(&["get", "key1"]).with_code(0);
+    assert_eq!(files().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>(), before);
+    allow(&store, 0o755);
+}
+
 /// Ctrl-C while standard input is open and silent: what came is stored, and the message says up to where.
 #[cfg(unix)]
 #[test]

@@ -4,8 +4,12 @@
 mod program;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use program::{number, run, run_with_input, text_of};
+use oxifaster_device::sync::thread;
+
+use program::{Ran, command, number, run, run_with_input, text_of};
 
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
@@ -81,6 +85,65 @@ fn every_format_and_standard_input() {
     assert_eq!(got.stdout, expected, "{}", got.text());
     let got = run(&["get", "--json", "--dir", dir, "6"]).with_code(0).json();
     assert_eq!(got.pointer("/found/0/value_hex").and_then(|value| value.as_str()), Some("ff"));
+}
+
+/// Whoever writes into a pipe must not see it close before it is read.
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, pipe, file) =
+        (folder.path().join("db"), folder.path().join("pipe.tsv"), folder.path().join("many"));
+    // More than a pipe holds.
+    write(&file, &many_records());
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = Command::new("dd")
+        .arg(format!("if={}", text_of(&file)))
+        .arg(format!("of={}", text_of(&pipe)))
+        .spawn();
+    let mut writer = writer.unwrap();
+    let mut child = command()
+        .args(["load", "--json", "--dir", text_of(&store), text_of(&pipe)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    // A load that waits for a writer that has gone would wait for ever; killing it makes the code below -1.
+    let ended = child.try_wait().unwrap().is_some();
+    if !ended {
+        child.kill().unwrap();
+        writer.kill().unwrap();
+    }
+    let ran = Ran::of(child.wait_with_output().unwrap()).with_code(0);
+    assert!(writer.wait().unwrap().success());
+    assert_eq!(number(&ran.json(), "/records"), 40_000);
+}
+
+/// Keys of TSV are bytes; so are those that are asked for.
+#[cfg(unix)]
+#[test]
+fn keys_that_are_no_text_are_found() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("db");
+    let dir = text_of(&store);
+    run_with_input(&["load", "--dir", dir, "--format", "tsv", "-"], b"\xff\xfe\tvalue\n").with_code(0);
+    let on_key = |arguments: &[&str], key: &[u8]| {
+        Ran::of(command().args(arguments).args(["--dir", dir]).arg(OsStr::from_bytes(key)).output().unwrap())
+    };
+    assert_eq!(on_key(&["get"], b"\xff\xfe").with_code(0).stdout, b"\xff\xfe\tvalue\n");
+    let json =
+        on_key(&["get", "--json"], b"\xff").with_code(6).saying(&["key '\\xff' is not in the store"]).json();
+    assert_eq!(json.pointer("/missing/0/key_hex").and_then(|text| text.as_str()), Some("ff"));
+    on_key(&["delete"], b"\xff\xfe").with_code(0);
+    on_key(&["get"], b"\xff\xfe").with_code(6);
 }
 
 #[test]

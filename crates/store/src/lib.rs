@@ -34,6 +34,6 @@ pub use configuration::{FasterKvConfig, MemoryPlan, PAGES_WANTED};
 pub use faster_kv::{FasterKv, FasterKvBuilder};
 pub use log_view::LogView;
 pub use operations::RmwOutcome;
-pub use recovery::{RecoveryProgress, RecoveryReport, scan_page};
+pub use recovery::{IndexDemand, RecoveryProgress, RecoveryReport, TooManyKeys, scan_page};
 pub use session::{Completed, PendingId, RecordView, Session, Started};
 pub use statistics::{Operations, Statistics};

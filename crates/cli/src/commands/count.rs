@@ -7,7 +7,7 @@ use oxifaster_device::sync::clock;
 use serde_json::{Map, Value};
 
 use super::figures;
-use super::load::say_plan;
+use super::load::{say_more_to_reopen, say_plan};
 use crate::arguments::CountArguments;
 use crate::byte_size::Grouped;
 use crate::count::{self, CountOptions, CountOutcome, TopCounts};
@@ -79,6 +79,7 @@ fn count_into(
         .add("binary files left out", "binary_files", Figure::Count(files.binary_files));
     add_outcome(&mut report, arguments, &outcome, started.elapsed());
     add_store(&mut report, &store, &plan);
+    let more_to_reopen = arguments.dir.as_ref().and_then(|_| store.more_to_reopen(&plan));
     let closed = store.close();
     let written = write(arguments, &outcome, &report);
     flushed?;
@@ -87,6 +88,7 @@ fn count_into(
         let count = Grouped(outcome.too_long);
         output::tell(&format!("{count} {what} of more than {KEY_BYTES_MAX} bytes were left out"));
     }
+    say_more_to_reopen(more_to_reopen);
     ending(arguments, &outcome)?;
     written
 }

@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<(), Failure> {
     bar.finish();
     let flushed = store.flush();
     let report = report(arguments, &store, &plan, &outcome, started.elapsed());
+    let more_to_reopen = store.more_to_reopen(&plan);
     let closed = store.close();
     let written = if arguments.output.json {
         output::print_json(report.to_json())
@@ -48,6 +49,7 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<(), Failure> {
     flushed?;
     closed?;
     say_remarks(&outcome, &plan);
+    say_more_to_reopen(more_to_reopen);
     ending(&outcome)?;
     written
 }
@@ -71,6 +73,16 @@ pub(super) fn say_plan(json: bool, plan: &MemoryPlan) {
             ByteSize(plan.total_bytes),
             ByteSize(plan.log_bytes),
             Grouped(plan.keys_carried_well())
+        ));
+    }
+}
+
+/// Says at the end with which `--memory` the store opens again, when that may be more than there was.
+pub(super) fn say_more_to_reopen(mebibytes: Option<u64>) {
+    if let Some(mebibytes) = mebibytes {
+        output::tell(&format!(
+            "the index is full and keys share its entries, but opening the store needs an entry for each: say --memory \
+             {mebibytes}M or more from now on"
         ));
     }
 }

@@ -12,7 +12,7 @@ use crate::store_access::{Contents, Store, StoreFolder, StoredValue};
 use crate::totals::Totals;
 
 pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
-    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
+    let folder = StoreFolder::to_read(&arguments.dir, arguments.device)?;
     let plan = folder.plan_memory(arguments.memory.0, 1, 0, false)?;
     let mut report = Report::default();
     report.add("command", "command", Figure::Text("stats".to_owned())).add(

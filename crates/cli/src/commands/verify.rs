@@ -12,11 +12,12 @@ use crate::output;
 use crate::pipeline::Progress;
 use crate::progress_bar::ProgressLine;
 use crate::report::{Figure, Report};
-use crate::store_access::{StoreFolder, device_failure, place_in_file, store_failure};
+use crate::store_access::{StoreFolder, place_in_file};
+use crate::store_failure::{device_failure, store_failure};
 use crate::verification::{self, Damage, Verification};
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
-    let folder = StoreFolder::existing(&arguments.dir, arguments.device)?;
+    let folder = StoreFolder::to_read(&arguments.dir, arguments.device)?;
     let Some(metadata) = folder.metadata() else {
         return Err(Failure::new(FailureKind::NotAStore, "there is no store here"));
     };

@@ -2,6 +2,9 @@
 //!
 //! All records of a file must have the same number of fields; the key is one of them. The value is another field as it
 //! is (quotes removed), or, by default, the other fields written as one CSV line again.
+//!
+//! A quote that is never closed would make the rest of the file one field, which the `csv` crate hands out as a record like any
+//! other. So the stream is watched ([`RecordStream`]): a record may take only so many bytes, and it must end before the stream does.
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -10,6 +13,7 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::LineError;
 use super::format::ColumnName;
+use super::record_stream::RecordStream;
 
 /// How to read a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct CsvOptions {
     pub key: ColumnName,
     /// The value's column; `None` for all but the key's.
     pub value: Option<ColumnName>,
+    /// The most bytes that a record may take in the file.
+    pub record_bytes_max: usize,
 }
 
 /// Why reading stopped before the end.
@@ -54,17 +60,23 @@ pub fn read_records(
         .has_headers(false)
         .delimiter(options.separator)
         .buffer_capacity(1 << 17)
-        .from_reader(stream);
+        .from_reader(RecordStream::new(stream, options.record_bytes_max));
     let mut record = ByteRecord::new();
     let mut columns = None;
     let mut encoder = LineEncoder::new(options.separator);
     loop {
-        let line_before = reader.position().line();
-        let more = reader.read_byte_record(&mut record).map_err(|error| refusal(line_before, error))?;
+        let start = reader.position().clone();
+        reader.get_mut().begin_record(start.byte());
+        let read = reader.read_byte_record(&mut record);
+        // What is wrong with the stream explains what seems to be wrong with the record.
+        if let Some(error) = reader.get_ref().refused(!matches!(read, Ok(false))) {
+            return Err(CsvError::Malformed { line: start.line(), error });
+        }
+        let more = read.map_err(|error| refusal(start.line(), error))?;
         if !more {
             return Ok(());
         }
-        let line = record.position().map_or(line_before, csv::Position::line);
+        let line = record.position().map_or(start.line(), csv::Position::line);
         let malformed = |error| CsvError::Malformed { line, error };
         if columns.is_none() {
             columns = Some(Columns::find(options, &record).map_err(malformed)?);
@@ -155,7 +167,13 @@ mod tests {
         text: &str,
     ) -> (Vec<(u64, String, String)>, Option<String>) {
         let column = |name: &str| name.parse::<ColumnName>().unwrap();
-        let options = CsvOptions { separator: b',', header, key: column(key), value: value.map(column) };
+        let options = CsvOptions {
+            separator: b',',
+            header,
+            key: column(key),
+            value: value.map(column),
+            record_bytes_max: 1000,
+        };
         let mut found = Vec::new();
         let result = read_records(text.as_bytes(), &options, |line, key, value| {
             found.push((
@@ -198,6 +216,47 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_never_closed_is_told_and_hides_nothing() {
+        let never =
+            |line: u64| Some(format!("line {line}: a quote that opens in this record is never closed"));
+        let (found, error) = read(true, "id", Some("v"), "id,v\n1,a\n3,\"oops\n4,x\n5,y\n");
+        assert_eq!((found, error), (vec![record(2, "1", "a")], never(3)));
+        for (text, line) in [("1,\"x", 1), ("1,a\n\"2,b\n3,c\n", 2), ("\"", 1), ("1,\"a\"\"\n2,b", 1)] {
+            assert_eq!(read(false, "1", None, text).1, never(line), "{text}");
+        }
+        for text in
+            ["", "\n", "1,a", "1,a\r", "1,a\r\n", "1,\"a\"", "1,\"\"", "1,\"a\"\"\"\n\n", "1,a\"b", "1,"]
+        {
+            assert_eq!(read(false, "1", None, text).1, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_end_takes_no_more_memory_than_allowed() {
+        let text = format!("id,v\n1,a\n\"2,{}", "x\n".repeat(10_000_000));
+        let mut rest = text.as_bytes();
+        let column = |name: &str| name.parse::<ColumnName>().unwrap();
+        let options = CsvOptions {
+            separator: b',',
+            header: true,
+            key: column("id"),
+            value: None,
+            record_bytes_max: 1000,
+        };
+        let result = read_records(&mut rest, &options, |_, _, _| ControlFlow::Continue(()));
+        let text = result.unwrap_err().to_string();
+        assert!(text.starts_with("line 3: the record does not end within 1000 bytes"), "{text}");
+        assert!(rest.len() > 19_000_000, "{} bytes were left unread", rest.len());
+    }
+
+    #[test]
+    fn blank_lines_are_not_part_of_a_record() {
+        let text = format!("1,a\n{}2,b\n", "\r\n\n".repeat(200_000));
+        let (found, error) = read(false, "1", None, &text);
+        assert_eq!((found.len(), error), (2, None));
+    }
+
+    #[test]
     fn unknown_columns_are_refused() {
         let (_, error) = read(true, "key", None, "id,v\n1,2\n");
         assert_eq!(error.as_deref(), Some("line 1: there is no field 'key'"));
@@ -208,7 +267,13 @@ mod tests {
     #[test]
     fn reading_can_end_early() {
         let column = |name: &str| name.parse::<ColumnName>().unwrap();
-        let options = CsvOptions { separator: b',', header: false, key: column("1"), value: None };
+        let options = CsvOptions {
+            separator: b',',
+            header: false,
+            key: column("1"),
+            value: None,
+            record_bytes_max: 1000,
+        };
         let mut count = 0;
         read_records(&b"a\nb\nc\n"[..], &options, |_, _, _| {
             count += 1;
@@ -227,7 +292,13 @@ mod tests {
             }
         }
         let column = |name: &str| name.parse::<ColumnName>().unwrap();
-        let options = CsvOptions { separator: b',', header: false, key: column("1"), value: None };
+        let options = CsvOptions {
+            separator: b',',
+            header: false,
+            key: column("1"),
+            value: None,
+            record_bytes_max: 1000,
+        };
         let result = read_records(Failing, &options, |_, _, _| ControlFlow::Continue(()));
         assert!(matches!(result, Err(CsvError::Io(_))), "{result:?}");
     }

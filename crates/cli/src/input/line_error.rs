@@ -38,6 +38,15 @@ pub enum LineError {
         /// The largest sum that fits.
         limit_bytes: usize,
     },
+    /// A quote of a CSV record is open at the end of the file.
+    #[error("a quote that opens in this record is never closed")]
+    QuoteNeverClosed,
+    /// A CSV record does not end within the largest length.
+    #[error("the record does not end within {limit_bytes} bytes; a quote may be open")]
+    RecordTooLong {
+        /// The largest length.
+        limit_bytes: usize,
+    },
     /// The line does not end within the largest length.
     #[error("the line is longer than {limit_bytes} bytes")]
     LineTooLong {

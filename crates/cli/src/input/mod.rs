@@ -20,6 +20,7 @@ pub mod format;
 pub mod json_lines;
 pub mod line_error;
 pub mod record_batch;
+pub mod record_stream;
 pub mod source;
 pub mod tsv;
 pub mod words;
@@ -52,13 +53,17 @@ pub enum LineParser {
 
 impl LineParser {
     /// Parses one line, given without its line end. A carriage return at its end is not part of it. `None` for a line
-    /// that holds nothing but white space.
+    /// that holds nothing but white space; a separator is not white space, and columns may be empty.
     ///
     /// # Errors
     /// What is wrong with the line; the caller adds where it is.
     pub fn parse_line<'line>(&self, line: &'line [u8]) -> Result<Option<ParsedRecord<'line>>, LineError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.iter().all(u8::is_ascii_whitespace) {
+        let separator = match self {
+            LineParser::Tsv(parser) => Some(parser.separator),
+            LineParser::JsonLines(_) => None,
+        };
+        if line.iter().all(|byte| byte.is_ascii_whitespace() && Some(*byte) != separator) {
             return Ok(None);
         }
         match self {
@@ -70,14 +75,27 @@ impl LineParser {
 
 #[cfg(test)]
 mod tests {
-    use super::{LineParser, tsv::TsvParser};
+    use super::{LineParser, json_lines::JsonLinesParser, tsv::TsvParser};
 
     #[test]
     fn blank_lines_are_no_records_and_carriage_returns_no_content() {
         let parser = LineParser::Tsv(TsvParser { separator: b'\t', key: 0, value: None });
         assert_eq!(parser.parse_line(b""), Ok(None));
-        assert_eq!(parser.parse_line(b" \t \r"), Ok(None));
+        assert_eq!(parser.parse_line(b"  \r"), Ok(None));
         let record = parser.parse_line(b"k\tv\r").unwrap().unwrap();
         assert_eq!((&*record.key, &*record.value), (&b"k"[..], &b"v"[..]));
+    }
+
+    #[test]
+    fn a_line_of_separators_is_a_record_of_empty_columns() {
+        for separator in [b'\t', b' ', b';'] {
+            let parser = LineParser::Tsv(TsvParser { separator, key: 0, value: Some(1) });
+            let line = [separator; 3];
+            let record = parser.parse_line(&line).unwrap().unwrap();
+            assert_eq!((&*record.key, &*record.value), (&b""[..], &b""[..]));
+            assert_eq!(parser.parse_line(b"\r"), Ok(None));
+        }
+        let parser = LineParser::JsonLines(JsonLinesParser { key: "id".to_owned(), value: None });
+        assert_eq!(parser.parse_line(b" \t "), Ok(None));
     }
 }

@@ -77,7 +77,8 @@ pub fn total_bytes(sources: &[Source]) -> Option<u64> {
     sources.iter().map(Source::size_bytes).sum()
 }
 
-/// Checks that every argument can be opened and none is a folder.
+/// Checks that every file can be opened and no argument is a folder. A pipe is opened once only, when it is read: whoever writes
+/// into it would take a second opening for its end.
 ///
 /// # Errors
 /// An input failure for the first argument that can't be read.
@@ -90,7 +91,9 @@ pub fn files(arguments: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             if metadata.is_dir() {
                 return Err(Failure::input(format_args!("can't read {source}: it is a folder, not a file")));
             }
-            drop(source.open()?);
+            if metadata.is_file() {
+                drop(source.open()?);
+            }
         }
         push_stdin_once(&mut sources, source)?;
     }

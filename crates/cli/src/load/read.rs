@@ -121,8 +121,8 @@ fn read_lines(
     format: Format,
     options: &InputOptions,
 ) -> Result<ControlFlow<()>, Failure> {
-    let line_bytes_max = shared.size.chunk_bytes.max(shared.size.record_bytes_max * 4);
-    let mut reader = ChunkReader::new(source.open()?, Cut::Line, shared.size.chunk_bytes, line_bytes_max);
+    let mut reader =
+        ChunkReader::new(source.open()?, Cut::Line, shared.size.chunk_bytes, line_bytes_max(shared));
     let mut parser = None;
     loop {
         let Some(permit) = shared.permits.acquire() else { return Ok(ControlFlow::Break(())) };
@@ -146,6 +146,11 @@ fn read_lines(
             return Ok(ControlFlow::Break(()));
         }
     }
+}
+
+/// The longest line, or record of a CSV file: columns that nobody wants count, too.
+fn line_bytes_max(shared: &LoadRun) -> usize {
+    shared.size.chunk_bytes.max(shared.size.record_bytes_max * 4)
 }
 
 /// Some programs write one in front of UTF-8 text; it is no part of the first column.
@@ -196,6 +201,7 @@ fn read_csv(
         header: options.header.unwrap_or(true),
         key: options.key.clone().unwrap_or(ColumnName::Number(1)),
         value: options.value.clone(),
+        record_bytes_max: line_bytes_max(shared),
     };
     let mut chunks =
         CsvChunks { shared, source, sharder: Sharder::new(shared.inboxes.len()), line: 0, permit: None };

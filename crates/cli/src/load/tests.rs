@@ -151,6 +151,25 @@ fn records_that_do_not_fit_are_told_with_their_line() {
     assert!(failure.contains("b.tsv, line 2: the line is longer than 800 bytes"), "{failure}");
 }
 
+/// An open quote must not hide the records behind it, whichever column it is in.
+#[test]
+fn an_open_quote_in_csv_ends_the_load_at_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let many: String = (0..1000).map(|id| format!("{id},x\n")).collect();
+    for (text, expected) in [
+        ("id,v\n1,a\n3,\"oops\n4,x\n5,y\n".to_owned(), ", line 3: a quote that opens in this record"),
+        ("id,v\n1,a\n\"3,oops\n4,x\n5,y\n".to_owned(), ", line 3: a quote that opens in this record"),
+        (format!("id,v\n1,a\n3,\"oops\n{many}"), ", line 3: the record does not end within 800 bytes"),
+    ] {
+        let path = file(folder.path(), "a.csv", &text);
+        let (outcome, stored) = run(&[path], InputOptions::default(), None);
+        let failure = outcome.failure.unwrap();
+        assert_eq!(failure.kind(), FailureKind::Input);
+        assert!(failure.to_string().contains(expected), "{failure}");
+        assert_eq!(stored, Content::from([("1".into(), "a".into())]));
+    }
+}
+
 #[test]
 fn a_failing_store_ends_the_load() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hlog::FRAMES_MIN;
 
+use super::TooManyKeys;
 use crate::configuration::{FasterKvConfig, MemoryPlan};
 
 const BUCKET_BYTES: u64 = 64;
@@ -74,7 +75,8 @@ impl IndexRoom {
                      buckets, and the memory configured has no room for a larger one: give table_size {table_size}, or a \
                      log_memory_size of at least {log_bytes} bytes"
                 ),
-            ));
+            )
+            .with_source(TooManyKeys { keys }));
         }
         let config = FasterKvConfig {
             table_size,

@@ -9,12 +9,14 @@
 //! Pages that fit into memory are read into their frames and stay there. Damage ends recovery with an error that names
 //! file and address: a store is never opened with a part of its data.
 
+mod index_demand;
 mod index_room;
 mod key_sketch;
 mod rebuild;
 mod report;
 mod scan_page;
 
+pub use index_demand::{IndexDemand, TooManyKeys};
 pub(crate) use index_room::IndexRoom;
 pub(crate) use rebuild::{Rebuilt, rebuild};
 pub use report::RecoveryReport;

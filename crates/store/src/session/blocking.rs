@@ -1,11 +1,13 @@
 //! The session and its blocking operations.
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use oxifaster_core::codec::{
-    FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
+    Extent, FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
 };
 use oxifaster_core::error::Error;
 use oxifaster_device::StorageDevice;
@@ -20,10 +22,30 @@ use crate::operations::{Add, Conditional, Decision, Delete, Found, Read, RmwOutc
 /// protects nothing, so an idle session holds up nobody.
 ///
 /// Every blocking operation completes: when its record is on the device, it reads it.
+///
+/// It can't be shared between threads:
+///
+/// ```compile_fail,E0277
+/// use oxifaster_device::NullDisk;
+/// use oxifaster_store::Session;
+///
+/// fn shared<T: Sync>() {}
+/// shared::<Session<u64, u64, NullDisk>>();
+/// ```
+///
+/// ```
+/// use oxifaster_device::NullDisk;
+/// use oxifaster_store::Session;
+///
+/// fn moved<T: Send>() {}
+/// moved::<Session<u64, u64, NullDisk>>();
+/// ```
 pub struct Session<K: PersistKey, V: PersistValue, D: StorageDevice> {
     pub(super) worker: Worker<K, V>,
     pub(super) pending: PendingReads<V>,
     pub(super) store: Arc<FasterKv<K, V, D>>,
+    /// Its fields would allow sharing today; that they do is no promise.
+    not_sync: PhantomData<Cell<()>>,
 }
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for Session<K, V, D> {
@@ -47,7 +69,7 @@ pub(crate) fn decode<V: PersistValue>(found: Found<'_, V>) -> Result<V, Error> {
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub(crate) fn start(store: Arc<FasterKv<K, V, D>>) -> Result<Self, Error> {
         let worker = Worker::start(&store.core)?;
-        Ok(Self { worker, pending: PendingReads::default(), store })
+        Ok(Self { worker, pending: PendingReads::default(), store, not_sync: PhantomData })
     }
 
     /// The store.
@@ -145,7 +167,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let sink = |found: Found<'_, V>| {
             out.clear();
             match found {
-                Found::Word(word, _) => out.extend_from_slice(word_bytes::<V>(word).as_slice()),
+                Found::Word(word, _) => {
+                    let bytes = word.to_le_bytes();
+                    out.extend_from_slice(bytes.get(..word_len::<V>()).unwrap_or(&bytes));
+                }
                 Found::Bytes(bytes) => out.extend_from_slice(bytes),
             }
             Ok(())
@@ -405,13 +430,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     }
 }
 
-/// The bytes of a word value, without its padding.
-fn word_bytes<V: PersistValue>(word: u64) -> Vec<u8> {
-    let mut bytes = word.to_le_bytes().to_vec();
-    if let oxifaster_core::codec::Extent::Fixed(len) = V::Codec::EXTENT {
-        bytes.truncate(len);
+/// How many bytes of a word are a value; the others are padding.
+fn word_len<V: PersistValue>() -> usize {
+    match V::Codec::EXTENT {
+        Extent::Fixed(len) => len,
+        Extent::Varlen => size_of::<u64>(),
     }
-    bytes
 }
 
 pub(crate) fn rmw_decision<V: PersistValue>(

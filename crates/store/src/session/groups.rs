@@ -23,9 +23,10 @@
 //! 1. *An address that was looked up stays good until its operation runs*: the guard keeps its record in memory,
 //!    and what other sessions publish meanwhile overlaps with this operation, whose look-up comes first
 //!    (rule 2 of `operations`; conditional operations on word records meet a tombstone or a seal, all others attempt).
-//! 2. *Operations of one batch on one key take effect in their order.* Only an attempt appends; so behind the first one
-//!    of a group every operation looks its entry up anew, and finds what earlier ones have published. An update that
-//!    follows a deferred one of its key is deferred, too.
+//! 2. *Operations of one batch on one key take effect in their order.* Only an attempt appends, or sees what others have
+//!    published since the look-up; so behind the first one of a group, reads included, every operation looks its entry up anew, and
+//!    finds no older record than an earlier one did. An update that follows a deferred one of its key is deferred, too.
+//!    (Test: `a_read_behind_an_attempt_is_not_older`.)
 //! 3. Nothing waits under the guard: whoever has to, does so [outside](EpochGuard::outside) of it, which starts a new guard.
 
 use oxifaster_core::Address;
@@ -156,7 +157,7 @@ pub(crate) struct Turn<'w, K, V> {
     /// Candidate of the operation whose turn it is.
     candidate: Address,
     /// Candidates that were looked up may be superseded by now (rule 2).
-    appended: bool,
+    superseded: bool,
     /// What a search found for the operation whose turn it is.
     cold: Option<&'w ColdFound>,
 }
@@ -186,7 +187,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
     pub(super) fn run<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
         // Whoever had no candidate and does not end with that looks anew anyway.
         let ends_here = O::NEEDS_RECORD || !O::UPDATES || !self.candidate.is_null();
-        let candidate = if self.appended && ends_here {
+        let candidate = if self.superseded && ends_here {
             self.core.index.candidate(operation.key().hash)
         } else {
             self.candidate
@@ -202,7 +203,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
     /// The rest of [`run`](Self::run), out of line.
     #[inline(never)]
     fn run_on<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
-        self.appended |= O::UPDATES;
+        self.superseded = true;
         if self.cold.is_none() {
             let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
             if let Some(output) = append_at_once(self.core, &self.guard, &mut operation, &mut context)? {
@@ -219,7 +220,6 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
             };
             let core = self.core;
             // Others may append and evict meanwhile (rule 1).
-            self.appended = true;
             self.guard.outside(|_| remove_obstacle(core, obstacle, &mut rounds))?;
             (self.head, self.read_only) = (core.lowest(false), core.lowest(true));
         }
@@ -276,7 +276,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
     /// A turn outside of any group, for an operation that knows what the device has.
     pub(super) fn turn_with<'w>(&'w mut self, found: &'w ColdFound) -> Turn<'w, K, V> {
         let mut turn = self.turn(Some(found));
-        turn.appended = true;
+        turn.superseded = true;
         turn
     }
 
@@ -292,8 +292,54 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             counters: &self.counters.0,
             serial: &mut self.serial,
             candidate: Address::NULL,
-            appended: false,
+            superseded: false,
             cold,
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::sync::Arc;
+
+    use oxifaster_core::Address;
+    use oxifaster_core::codec::KeyBytes;
+    use oxifaster_device::FileSystemDisk;
+
+    use super::{Key, Ran};
+    use crate::operations::Read;
+    use crate::session::decode;
+    use crate::{FasterKv, FasterKvConfig};
+
+    /// A read that attempts may see what others have published since the group was looked up. A later read of the same key must
+    /// not go back to the record that was the newest then.
+    #[test]
+    fn a_read_behind_an_attempt_is_not_older() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = FileSystemDisk::single_file(folder.path().join("store.log")).unwrap();
+        let store = Arc::new(FasterKv::<String, String, _>::open(FasterKvConfig::default(), device).unwrap());
+        let mut session = store.start_session().unwrap();
+        session.upsert("key", "old").unwrap();
+        // What is flushed is read-only: the next upsert appends.
+        store.flush().unwrap();
+        let bytes: &[u8] = "key".key_bytes().unwrap();
+        let hash = store.core.hash.hash(bytes);
+        let stale = store.core.index.candidate(hash);
+        session.upsert("key", "new").unwrap();
+        assert_ne!(store.core.index.candidate(hash), stale);
+
+        let mut turn = session.worker.turn(None);
+        let mut read = |candidate: Address| {
+            turn.candidate = candidate;
+            let read = Read { key: Key { bytes, hash }, sink: decode::<String> };
+            match turn.run(read).unwrap() {
+                Ran::Done(value) => value,
+                Ran::Cold(_) => panic!("everything is in memory"),
+            }
+        };
+        // The first one comes without a candidate that would do, as if a writer held its record; so it attempts.
+        assert_eq!(read(Address::NULL).as_deref(), Some("new"));
+        assert_eq!(read(stale).as_deref(), Some("new"));
     }
 }

@@ -1,6 +1,6 @@
 //! Operations of a batch that wait for the device, all of them together.
 //!
-//! Caller: batches, behind their last group ([`Worker::run_batch`]). As many searches as the configuration allows are in
+//! Caller: batches, behind their last group ([`Worker::run_batch`], and those of asynchronous sessions). As many searches as the configuration allows are in
 //! flight at a time; each operation goes on as soon as its search has ended, in any order.
 //!
 //! ```text
@@ -29,6 +29,18 @@ use super::groups::{Batched, Ran};
 use super::worker::Worker;
 use crate::operations::{Core, Key, count_reads};
 use crate::pending::{ColdFound, ColdSearch, Numbered, SearchKey, blocking};
+
+/// What came of the operations of a key, when the search that they waited for had ended.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Resumed {
+    /// All have ended, or are not run any more.
+    Ended,
+    /// One needs the device once more, because its record was evicted meanwhile.
+    Search(Numbered),
+    /// One needs room for so many words, and its worker does not wait. It goes on from there, with what the search found.
+    NoRoom { number: usize, words: u64 },
+}
 
 /// One operation that waits.
 #[derive(Debug)]
@@ -102,42 +114,45 @@ impl<'i, T> Deferred<'i, T> {
         begun.map(|(number, waiting)| (number, waiting.search::<K, V>(waiting.from, None))).collect()
     }
 
-    /// Goes on with operation `number`, whose search ended with `result`, and with those that follow it: as far as one that
-    /// needs the device once more, because its record was evicted meanwhile.
-    fn resume<K: PersistKey, V: PersistValue, B: Batched<K, V, Item = T>>(
+    /// Goes on with operation `number`, whose search ended with `result`, and with those that follow it.
+    pub(crate) fn resume<K: PersistKey, V: PersistValue, B: Batched<K, V, Item = T>>(
         &mut self,
         worker: &mut Worker<K, V>,
         batch: &mut B,
         mut number: usize,
         result: Result<&ColdFound, &Error>,
-    ) -> Option<Numbered> {
+    ) -> Resumed {
         let found = match result {
             Ok(found) => found,
             Err(error) => {
                 self.fail(number, error.duplicate());
-                return None;
+                return Resumed::Ended;
             }
         };
         loop {
-            let waiting = self.waiting.get(number)?;
+            let Some(waiting) = self.waiting.get(number) else { return Resumed::Ended };
             if self.failure.as_ref().is_some_and(|(place, _)| *place < waiting.place) {
-                return None;
+                return Resumed::Ended;
             }
             match waiting.run(worker, batch, found) {
                 Ok(Ran::Done(())) => {}
                 Ok(Ran::Cold(from)) => {
-                    return Some((number, waiting.search::<K, V>(from, Some(found.clone()))));
+                    let search = waiting.search::<K, V>(from, Some(found.clone()));
+                    return Resumed::Search((number, search));
                 }
+                Ok(Ran::NoRoom(words)) => return Resumed::NoRoom { number, words },
                 Err(error) => {
                     self.fail(number, error);
-                    return None;
+                    return Resumed::Ended;
                 }
             }
-            number = waiting.follower?;
+            let Some(follower) = waiting.follower else { return Resumed::Ended };
+            number = follower;
         }
     }
 
-    fn fail(&mut self, number: usize, error: Error) {
+    /// Operation `number` has failed.
+    pub(crate) fn fail(&mut self, number: usize, error: Error) {
         let Some(waiting) = self.waiting.get(number) else { return };
         if self.failure.as_ref().is_none_or(|(place, _)| waiting.place < *place) {
             self.failure = Some((waiting.place, error));
@@ -193,11 +208,26 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         depth: usize,
     ) -> Result<B::Output, Error> {
         let mut deferred = Deferred::default();
-        let ran = self.run_groups(&mut batch, items, &mut deferred);
+        let ran = self.run_all(&mut batch, items, &mut deferred);
         if !deferred.is_empty() {
             self.finish(&mut batch, deferred, depth)?;
         }
         ran.map(|()| batch.output(self.counters()))
+    }
+
+    #[inline(always)]
+    fn run_all<'i, B: Batched<K, V>>(
+        &mut self,
+        batch: &mut B,
+        items: &'i [B::Item],
+        deferred: &mut Deferred<'i, B::Item>,
+    ) -> Result<(), Error> {
+        let mut first = 0;
+        while let Some(stopped) = self.run_groups(batch, items, first..items.len(), deferred)? {
+            self.core.log.make_room(stopped.words)?;
+            first = stopped.place;
+        }
+        Ok(())
     }
 
     #[inline(never)]
@@ -208,9 +238,22 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         depth: usize,
     ) -> Result<(), Error> {
         let log = Arc::clone(&self.core.log);
-        blocking::run_all(&log, deferred.searches::<K, V>(), depth, |number, search, result| {
+        blocking::run_all(&log, deferred.searches::<K, V>(), depth, |mut number, search, result| {
             count_reads(self.counters(), search);
-            deferred.resume(self, batch, number, result.as_ref())
+            loop {
+                let words = match deferred.resume(self, batch, number, result.as_ref()) {
+                    Resumed::Ended => return None,
+                    Resumed::Search(search) => return Some(search),
+                    Resumed::NoRoom { number: stopped, words } => {
+                        number = stopped;
+                        words
+                    }
+                };
+                if let Err(error) = log.make_room(words) {
+                    deferred.fail(number, error);
+                    return None;
+                }
+            }
         })?;
         deferred.end()
     }

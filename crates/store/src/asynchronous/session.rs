@@ -8,7 +8,7 @@ use oxifaster_core::Address;
 use oxifaster_core::codec::{FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hand_over::{Abandoned, channel};
-use oxifaster_core::sync::Mutex;
+use oxifaster_core::sync::{Mutex, canary};
 use oxifaster_device::StorageDevice;
 
 use crate::faster_kv::FasterKv;
@@ -311,6 +311,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     where
         K: Borrow<Q>,
     {
+        if canary::armed("async_remove_keeps") {
+            return self.read(key).await;
+        }
         let bytes: Box<[u8]> = key.key_bytes()?.as_ref().into();
         let operation = Conditional::new(Key::of(self.core(), &bytes), remove_decision);
         self.drive(Kind::Conditional, operation, Option::is_some).await

@@ -30,7 +30,7 @@ use oxifaster_core::epoch::{EpochGuard, Participant};
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hash::KeyHash;
 use oxifaster_core::hlog::{LogState, SeizedTail, backoff};
-use oxifaster_core::sync::Mutex;
+use oxifaster_core::sync::{Mutex, canary};
 
 use crate::operations::{Core, Key, Located, NewValue};
 use crate::recovery::scan_page;
@@ -217,7 +217,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
                 if record.info().is_tombstone() || !self.is_newest(&guard, key, address) {
                     return Ok(false);
                 }
-                if record.try_seal() {
+                if canary::armed("reclaim_without_seal") || record.try_seal() {
                     return Ok(true);
                 }
             }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use oxifaster::device::fault::{FaultDevice, FaultPlan};
@@ -192,13 +193,89 @@ impl Random {
     }
 }
 
+/// The batches of a session, blocking or as futures.
+trait Batches {
+    fn read_batch(&mut self, keys: &[u64]) -> Result<Vec<Option<u64>>, Error>;
+    fn upsert_batch(&mut self, pairs: &[(u64, u64)]) -> Result<(), Error>;
+    fn delete_batch(&mut self, keys: &[u64]) -> Result<(), Error>;
+    fn insert_if_absent_batch(&mut self, pairs: &[(u64, u64)]) -> Result<Vec<bool>, Error>;
+    fn fetch_add_batch(&mut self, deltas: &[(u64, u64)]) -> Result<Vec<u64>, Error>;
+    fn rmw_batch(
+        &mut self,
+        keys: &[u64],
+        modify: impl FnMut(usize, &mut u64) -> bool,
+    ) -> Result<Vec<RmwOutcome>, Error>;
+}
+
+impl Batches for Session<u64, u64, Watched> {
+    fn read_batch(&mut self, keys: &[u64]) -> Result<Vec<Option<u64>>, Error> {
+        Session::read_batch(self, keys)
+    }
+
+    fn upsert_batch(&mut self, pairs: &[(u64, u64)]) -> Result<(), Error> {
+        Session::upsert_batch(self, pairs)
+    }
+
+    fn delete_batch(&mut self, keys: &[u64]) -> Result<(), Error> {
+        Session::delete_batch(self, keys)
+    }
+
+    fn insert_if_absent_batch(&mut self, pairs: &[(u64, u64)]) -> Result<Vec<bool>, Error> {
+        Session::insert_if_absent_batch(self, pairs)
+    }
+
+    fn fetch_add_batch(&mut self, deltas: &[(u64, u64)]) -> Result<Vec<u64>, Error> {
+        Session::fetch_add_batch(self, deltas)
+    }
+
+    fn rmw_batch(
+        &mut self,
+        keys: &[u64],
+        modify: impl FnMut(usize, &mut u64) -> bool,
+    ) -> Result<Vec<RmwOutcome>, Error> {
+        Session::rmw_batch(self, keys, modify)
+    }
+}
+
+/// A session whose batches are futures, each run to its end.
+struct Futures(AsyncSession<u64, u64, Watched>);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+impl Batches for Futures {
+    fn read_batch(&mut self, keys: &[u64]) -> Result<Vec<Option<u64>>, Error> {
+        block_on(self.0.read_batch(keys))
+    }
+
+    fn upsert_batch(&mut self, pairs: &[(u64, u64)]) -> Result<(), Error> {
+        block_on(self.0.upsert_batch(pairs))
+    }
+
+    fn delete_batch(&mut self, keys: &[u64]) -> Result<(), Error> {
+        block_on(self.0.delete_batch(keys))
+    }
+
+    fn insert_if_absent_batch(&mut self, pairs: &[(u64, u64)]) -> Result<Vec<bool>, Error> {
+        block_on(self.0.insert_if_absent_batch(pairs))
+    }
+
+    fn fetch_add_batch(&mut self, deltas: &[(u64, u64)]) -> Result<Vec<u64>, Error> {
+        block_on(self.0.fetch_add_batch(deltas))
+    }
+
+    fn rmw_batch(
+        &mut self,
+        keys: &[u64],
+        modify: impl FnMut(usize, &mut u64) -> bool,
+    ) -> Result<Vec<RmwOutcome>, Error> {
+        block_on(self.0.rmw_batch(keys, modify))
+    }
+}
+
 /// One random batch, on the store and on the map.
-fn one_batch(
-    session: &mut Session<u64, u64, Watched>,
-    map: &mut BTreeMap<u64, u64>,
-    random: &mut Random,
-    round: usize,
-) {
+fn one_batch(session: &mut impl Batches, map: &mut BTreeMap<u64, u64>, random: &mut Random, round: usize) {
     let len = 1 + random.below(400);
     // Few keys, so that many are twice in a batch, or one many times.
     let spread = match random.below(4) {
@@ -272,9 +349,8 @@ fn one_batch(
     }
 }
 
-#[test]
-fn cold_batches_are_as_exact_as_single_operations() {
-    let (store, _, _) = cold_store();
+/// Random batches, while another thread fills the log. Every one is as on a map.
+fn expect_exact<B: Batches>(store: &Store, start: impl FnOnce() -> B) {
     let (rounds, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         // Fills a page of the log in every round: what a search passed in memory is evicted before its operation runs.
@@ -290,10 +366,10 @@ fn cold_batches_are_as_exact_as_single_operations() {
                 }
             }
         });
-        let mut session = store.start_session().unwrap();
-        let mut map: BTreeMap<u64, u64> = (0..KEYS).map(|key| (key, key)).collect();
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut session = start();
+            let mut map: BTreeMap<u64, u64> = (0..KEYS).map(|key| (key, key)).collect();
+            let mut random = Random(0x9E37_79B9_7F4A_7C15);
             for round in 0..60 {
                 rounds.store(round, SeqCst);
                 one_batch(&mut session, &mut map, &mut random, round);
@@ -306,6 +382,97 @@ fn cold_batches_are_as_exact_as_single_operations() {
         ended.unwrap();
     });
     assert!(store.stats().device_reads > 2_000, "{:?}", store.stats());
+}
+
+#[test]
+fn cold_batches_are_as_exact_as_single_operations() {
+    let (store, _, _) = cold_store();
+    expect_exact(&store, || store.start_session().unwrap());
+}
+
+#[test]
+fn cold_batches_of_futures_are_as_exact_as_single_operations() {
+    let (store, _, depth) = cold_store();
+    depth.0.store(0, SeqCst);
+    expect_exact(&store, || Futures(store.start_async_session().unwrap()));
+    assert!(depth.0.load(SeqCst) >= IN_FLIGHT, "their reads are not in flight together");
+}
+
+/// A batch that is larger than memory waits for room as a future does: what else the executor has goes on meanwhile.
+#[test]
+fn a_batch_of_futures_holds_up_nobody() {
+    let (store, below, _) = cold_store();
+    below.change_plan(|plan| plan.delay_by_time(1.0, Duration::from_millis(2)));
+    let pairs: Vec<(u64, u64)> = (0..60_000).map(|key| (2 * OTHERS + key, key)).collect();
+    let (turns, written) = (AtomicUsize::new(0), AtomicBool::new(false));
+    block_on(async {
+        let session = store.start_async_session().unwrap();
+        let batch = async {
+            session.upsert_batch(&pairs).await.unwrap();
+            written.store(true, SeqCst);
+        };
+        let other = async {
+            while !written.load(SeqCst) {
+                turns.fetch_add(1, SeqCst);
+                tokio::task::yield_now().await;
+            }
+        };
+        let (mut batch, mut other) = (std::pin::pin!(batch), std::pin::pin!(other));
+        // Both are polled in each turn of the task; the other one ends when the batch has ended.
+        std::future::poll_fn(|context| {
+            if !written.load(SeqCst) {
+                _ = batch.as_mut().poll(context);
+            }
+            other.as_mut().poll(context)
+        })
+        .await;
+        assert_eq!(session.serial_num(), 60_000);
+        let keys: Vec<u64> = pairs.iter().map(|(key, _)| *key).collect();
+        let expected: Vec<_> = pairs.iter().map(|(_, value)| Some(*value)).collect();
+        assert_eq!(session.read_batch(&keys).await.unwrap(), expected);
+    });
+    // Every 512 operations at least; and often while there is no room.
+    assert!(turns.load(SeqCst) > 200, "{} turns", turns.load(SeqCst));
+}
+
+/// Batches that are dropped after so many polls: of each key the first operations have taken effect, with their serial numbers,
+/// and no other ever does.
+#[test]
+fn a_dropped_batch_has_done_the_first_operations_of_each_key() {
+    let (store, below, _) = cold_store();
+    below.change_plan(|plan| plan.delay_by_time(0.5, Duration::from_millis(3)));
+    let session = store.start_async_session().unwrap();
+    let mut by_halves = 0;
+    for round in 0..36_u64 {
+        let of_round = keys(round, 200);
+        let deltas: Vec<(u64, u64)> = [1 << 30, 1 << 31, 1 << 32]
+            .iter()
+            .flat_map(|delta| of_round.iter().map(|key| (*key, *delta)))
+            .collect();
+        let before = session.serial_num();
+        let mut polls = 0;
+        {
+            let mut batch = std::pin::pin!(session.fetch_add_batch(&deltas));
+            let mut context = Context::from_waker(Waker::noop());
+            while polls < 1 + round * 2 && batch.as_mut().poll(&mut context).is_pending() {
+                polls += 1;
+                oxifaster_device::sync::thread::sleep(Duration::from_micros(50));
+            }
+        }
+        let taken = session.serial_num() - before;
+        // What the dropped one has in flight ends meanwhile, and changes nothing.
+        oxifaster_device::sync::thread::sleep(Duration::from_millis(2));
+        let values = block_on(session.read_batch(&of_round)).unwrap();
+        let mut found = 0;
+        for (key, value) in of_round.iter().zip(values) {
+            let applied = (value.unwrap() - key) >> 30;
+            assert!([0, 1, 3, 7].contains(&applied), "round {round}, key {key}: {applied:b}");
+            found += u64::from(applied.count_ones());
+        }
+        assert_eq!((found, session.serial_num() - before), (taken, taken), "round {round}");
+        by_halves += u64::from((1..600).contains(&taken));
+    }
+    assert!(by_halves > 3, "only {by_halves} batches were dropped on their way");
 }
 
 /// Sessions add to the same keys, and each pushes out of memory what the others have added, while those wait for what they

@@ -14,6 +14,7 @@
 //! | [`sessions`] | sessions hold up nobody, and there is no limit to their number |
 //! | [`chains`] | many records that share a chain of the index |
 //! | [`files`] | closing, opening, owning, size |
+//! | [`recovery`] | opening with other sizes of memory and table |
 //! | [`latency`] | what operations do not wait for |
 //! | [`memory`] | a store that lives in memory alone |
 //! | [`faster_log`] | the log: commits, cuts, damage, back-pressure |
@@ -34,6 +35,8 @@ mod gate;
 mod latency;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) const SCENARIOS: &[(&str, State)] = &[
     ("compact_cold", Open),
     ("compact_vs_update", Open),
     ("grow_index", Open),
-    ("recover_smaller", Open),
+    ("recover_smaller", Covered),
     ("grow_with_read_cache", Open),
     ("page_turn_stall", Covered),
     ("many_checkpoints", Open),

@@ -120,4 +120,10 @@ pub(crate) enum Mutation {
     ReplyWakerBehindLook,
     /// Reply: a later poll keeps the first poll's waker.
     ReplyKeepsFirstWaker,
+    /// Replies: a sender wakes nobody.
+    RepliesSendWithoutWake,
+    /// Replies: the lock is given back between the look and the store of the waker.
+    RepliesWakerBehindLook,
+    /// Read buffers: whoever gives one back wakes nobody.
+    BuffersReturnUnnoticed,
 }

@@ -27,6 +27,7 @@ fn opened(device: FaultDevice) -> OpenedLog {
         memory_bytes: 6 << 16,
         mutable_fraction: 0.9,
         checksum_cache_bytes: 64 << 10,
+        read_buffer_bytes: 1 << 20,
     };
     let facts = OwnerFacts { hash_kind: 1, table_bits: 1, key_codec: 1, value_codec: 1 };
     let opened = HybridLog::open(&config, Arc::new(device), LightEpoch::new(), |_| Ok(facts)).unwrap();

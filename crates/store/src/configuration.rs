@@ -14,8 +14,8 @@ const TABLE_SIZE_MAX: u64 = 1 << 31;
 /// What 48-bit addresses of words reach.
 const LOG_MEMORY_BYTES_MAX: u64 = 1 << 50;
 const RECOVERY_THREADS_MAX: usize = 1024;
-/// Buffers that the engine cuts from two mappings at once, whatever they are used for, in bytes.
-const IO_BUFFER_BYTES: u64 = 1 << 20;
+/// What reads have in any case, in bytes: a few of larger records.
+const READ_BUFFER_BYTES_MIN: u64 = 1 << 20;
 /// A read takes a block or two, and its page's checksums.
 const READ_BYTES: u64 = 16 << 10;
 /// Most device reads in flight: what a ring takes.
@@ -50,6 +50,9 @@ pub struct FasterKvConfig {
     pub recovery_threads: Option<usize>,
     /// Device reads in flight at once: of one batch, and of all pending and asynchronous reads together. 1 to 4096; the
     /// default is 128.
+    ///
+    /// The memory for so many reads of small records, and 1 MiB, is all that the reads of all sessions take together
+    /// ([`MemoryPlan::io_bytes`]): where sessions on many threads, or large records, would need more, fewer reads are in flight.
     pub reads_in_flight: usize,
 }
 
@@ -83,7 +86,8 @@ pub struct MemoryPlan {
     pub overflow_bytes: u64,
     /// Checksums of pages on the device.
     pub checksum_cache_bytes: u64,
-    /// Buffers of device I/O.
+    /// Buffers of device reads, those of all sessions and threads together: whoever finds none waits. Beside them, one record
+    /// that is larger than that may be read at a time.
     pub io_bytes: u64,
 }
 
@@ -211,6 +215,7 @@ impl FasterKvConfig {
             memory_bytes: self.log_memory_size,
             mutable_fraction: self.mutable_fraction,
             checksum_cache_bytes: (self.log_memory_size / 64).max(64 << 10),
+            read_buffer_bytes: READ_BUFFER_BYTES_MIN + self.reads_in_flight as u64 * READ_BYTES,
         };
         if (16..=25).contains(&self.page_size_bits) {
             config.page_size_bits = config.page_size_bits_for(PAGES_WANTED);
@@ -235,7 +240,7 @@ impl FasterKvConfig {
             table_bytes: self.table_size * BUCKET_BYTES,
             overflow_bytes: self.overflow_budget() * BUCKET_BYTES,
             checksum_cache_bytes: log.checksum_cache_bytes,
-            io_bytes: IO_BUFFER_BYTES + self.reads_in_flight as u64 * READ_BYTES,
+            io_bytes: log.read_buffer_bytes,
         }
     }
 }

@@ -107,8 +107,7 @@ impl<'a, K: PersistKey, V: PersistValue> Opening<'a, K, V> {
         if !self.opened.existed {
             return Ok(Rebuilt::Complete(report));
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = config.recovery_threads.unwrap_or_else(|| cores.min(8));
+        let threads = recovery_threads(config.recovery_threads, core.log.ring().frames());
         rebuild(core, threads, self.room.beyond_buckets, report, progress)
     }
 
@@ -128,6 +127,13 @@ impl<'a, K: PersistKey, V: PersistValue> Opening<'a, K, V> {
         self.opened.start()?;
         Ok((core, self.room.plan(), report))
     }
+}
+
+/// Threads of a recovery. Each has a page of its own in memory while the frames are still empty: so no more than frames.
+fn recovery_threads(asked: Option<usize>, frames: u64) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = asked.unwrap_or_else(|| cores.min(8));
+    wanted.min(usize::try_from(frames).unwrap_or(usize::MAX)).max(1)
 }
 
 fn open_log<K: PersistKey, V: PersistValue>(
@@ -194,4 +200,16 @@ fn unknown_hash(number: u8) -> Error {
         ErrorKind::IncompatibleFormat,
         format!("the store uses hash number {number}, which is not known here"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_has_no_more_threads_than_frames() {
+        assert_eq!(recovery_threads(Some(1000), 6), 6);
+        assert_eq!(recovery_threads(Some(2), 6), 2);
+        assert!((1..=6).contains(&recovery_threads(None, 6)));
+    }
 }

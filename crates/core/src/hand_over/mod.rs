@@ -7,11 +7,14 @@
 //! |---|---|---|---|
 //! | [`Mailbox`] | any thread | one thread | condition variable |
 //! | [`channel`] | any thread | one future | waker |
+//! | [`Replies`] | many senders | one future | waker |
 
 mod mailbox;
 #[cfg(all(loom, test))]
 mod model;
+mod replies;
 mod reply;
 
 pub use mailbox::Mailbox;
+pub use replies::{Replies, RepliesSender};
 pub use reply::{Abandoned, Reply, Sender, channel};

@@ -10,6 +10,7 @@
 //! | `send_and_poll` | a future that waits gets its value |
 //! | `moved_future` | the waker of the last poll is woken, whichever task polled before |
 //! | `dropped_sender` | a future whose sender goes without a value is told so |
+//! | `many_senders` | a future that waits gets the values of all senders, and is told of one that has none |
 //! | `dropped_future` | a value that nobody waits for any more is dropped, once |
 
 use std::future::Future;
@@ -19,13 +20,13 @@ use std::task::{Context, Poll, Waker};
 
 use loom::thread;
 
-use super::{Abandoned, Mailbox, Reply, channel};
+use super::{Abandoned, Mailbox, Replies, channel};
 use crate::mutation::{Mutation, Task, model_with};
 
 const PREEMPTIONS: usize = 4;
 
 /// Runs a future on a task of its own.
-fn block_on<T>(reply: Reply<T>) -> Result<T, Abandoned> {
+fn block_on<T>(reply: impl Future<Output = T>) -> T {
     let task = Task::new();
     let waker = Waker::from(Arc::clone(&task));
     let mut reply = pin!(reply);
@@ -132,6 +133,23 @@ fn dropped_sender() {
     other.join().unwrap();
 }
 
+fn many_senders() {
+    let mut replies = Replies::new();
+    let threads: Vec<_> = [Some(3), None]
+        .map(|value| {
+            let sender = replies.sender();
+            thread::spawn(move || match value {
+                Some(value) => sender.send(value),
+                None => drop(sender),
+            })
+        })
+        .into();
+    let mut answers = [block_on(replies.next()), block_on(replies.next())];
+    answers.sort_by_key(Result::is_ok);
+    assert_eq!(answers, [Err(Abandoned), Ok(3)], "model: an answer was lost or doubled");
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
 /// The one reference to the value that is left at the end is this thread's own.
 fn dropped_future() {
     let value = Arc::new(());
@@ -194,4 +212,5 @@ fn model_reply() {
     check(&[Mutation::ReplyKeepsFirstWaker, Mutation::ReplySendWithoutWake], moved_future);
     check(&[Mutation::ReplyDropWithoutAnswer, Mutation::ReplySendWithoutWake], dropped_sender);
     check(&[], dropped_future);
+    check(&[Mutation::RepliesSendWithoutWake, Mutation::RepliesWakerBehindLook], many_senders);
 }

@@ -20,6 +20,9 @@ pub struct HybridLogConfig {
     pub mutable_fraction: f64,
     /// Bytes for the checksums of pages on the device, so that single-record reads are verified without a second read.
     pub checksum_cache_bytes: u64,
+    /// Bytes for the blocks of single-record reads under way, all threads together. One larger record at a time may be read
+    /// in memory of its own.
+    pub read_buffer_bytes: u64,
 }
 
 impl HybridLogConfig {
@@ -116,6 +119,7 @@ mod tests {
             memory_bytes: 1 << 20,
             mutable_fraction: 0.9,
             checksum_cache_bytes: 1 << 16,
+            read_buffer_bytes: 1 << 20,
         };
         good.validate().unwrap();
         for (config, key) in [

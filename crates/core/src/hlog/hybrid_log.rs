@@ -166,7 +166,7 @@ impl HybridLog {
             begin_again: AtomicBool::new(false),
             identity: Mutex::new(Arc::new(identity)),
             checksums: ChecksumCache::new(usize::try_from(config.checksum_cache_bytes).unwrap_or(usize::MAX)),
-            buffers: Arc::default(),
+            buffers: Arc::new(BufferPool::new(config.read_buffer_bytes)),
             flushing: Mutex::new(()),
             counters: IoCounters::default(),
             maintenance: Mutex::new(None),

@@ -12,7 +12,7 @@
 //! | `flush` | consistent points, close, time lines |
 //! | `open`, `metadata` | creation and reopening |
 //! | `checksum`, `checksum_cache`, `read_back` | verified reading |
-//! | `buffer_pool` | memory of small reads |
+//! | `buffer_pool` | memory of single reads, bounded |
 //! | `configuration` | how memory is divided |
 
 mod buffer_pool;
@@ -32,6 +32,7 @@ mod page_ring;
 mod read_back;
 mod seized_tail;
 
+pub use buffer_pool::Patience;
 pub use configuration::{FRAMES_MIN, HybridLogConfig};
 pub use frames::LEAD_WORDS;
 pub use hybrid_log::{HybridLog, LogIo, LogState, NeedsRoom, backoff};

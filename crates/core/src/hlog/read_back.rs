@@ -7,6 +7,7 @@
 //! A record's page may be evicted only when complete, so every block below `head` has its checksum in the page's
 //! checksum blocks; those are cached under a budget, and read along with the data on a miss.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use oxifaster_device::local::with_local_queue;
@@ -16,7 +17,7 @@ use oxifaster_device::{
     BLOCK_BYTES, BLOCK_WORDS, Completion, IoBuffer, IoOperation, IoQueue, IoRequest, Wait,
 };
 
-use super::buffer_pool::BufferPool;
+use super::buffer_pool::{BufferPool, Patience};
 use super::checksum::{BlockIdentity, block_bytes, packed_get, packed_index, packed_set};
 use super::checksum_cache::PageChecksums;
 use super::hybrid_log::HybridLog;
@@ -33,23 +34,25 @@ pub struct BlockRead {
     page: u64,
     /// First word of the first block, from the start of the page.
     first_word: u64,
+    /// What was taken: the blocks of the data, and behind them those of the header.
+    taken: IoBuffer,
     data: IoBuffer,
     known: Option<PageChecksums>,
     header: Option<IoBuffer>,
     outstanding: u32,
     short_reads: u32,
     failed: Option<Error>,
-    pool: Arc<BufferPool>,
+    /// Where `taken` is from, unless it is beyond what the pool has.
+    pool: Option<Arc<BufferPool>>,
 }
 
 impl Drop for BlockRead {
     fn drop(&mut self) {
-        // A request in flight may still write into the buffers: those are left to it.
-        if self.outstanding == 0 {
-            self.pool.give_back(self.data.clone());
-            if let Some(header) = self.header.take() {
-                self.pool.give_back(header);
-            }
+        match &self.pool {
+            Some(pool) if self.outstanding == 0 => pool.give_back(&self.taken),
+            // A request in flight may still write into the buffers.
+            Some(pool) => pool.abandon(&self.taken),
+            None => {}
         }
     }
 }
@@ -62,11 +65,17 @@ const HEADER: u64 = 1;
 const PAGES_BEHIND_MAX: u64 = 64;
 
 impl HybridLog {
-    /// Prepares the read of `words` words at `address`, which must lie in one page below `head`.
+    /// Prepares the read of `words` words at `address`, which must lie in one page below `head`. `None` only without patience:
+    /// there is no memory for it now.
     ///
     /// # Errors
     /// `Corruption` when the run leaves its page (only a damaged record can ask for that); errors of memory.
-    pub fn block_read(&self, address: Address, words: u64) -> Result<BlockRead, Error> {
+    pub fn block_read(
+        &self,
+        address: Address,
+        words: u64,
+        patience: Patience,
+    ) -> Result<Option<BlockRead>, Error> {
         let layout = self.layout();
         let offset = layout.offset_of(address);
         if offset < layout.first_word() || words == 0 || offset + words > layout.page_words() {
@@ -80,23 +89,25 @@ impl HybridLog {
         let blocks = (offset + words).div_ceil(BLOCK_WORDS as u64) - first_word / BLOCK_WORDS as u64;
         let page = layout.page_of(address);
         let known = self.checksums.get(page);
-        let header = match &known {
-            Some(_) => None,
-            None => Some(self.buffers.take(usize::try_from(layout.checksum_blocks()).unwrap_or(1))?),
-        };
-        let data = self.buffers.take(usize::try_from(blocks).unwrap_or(1))?;
-        let pool = Arc::clone(&self.buffers);
-        Ok(BlockRead {
+        let header_blocks = if known.is_some() { 0 } else { layout.checksum_blocks() };
+        // Both at once: nobody waits for the one while holding the other.
+        let all_blocks = usize::try_from(blocks + header_blocks).unwrap_or(usize::MAX);
+        let Some(taken) = self.buffers.take(all_blocks, patience)? else { return Ok(None) };
+        let Range { start, end } = taken.word_range();
+        let middle = start + usize::try_from(blocks).unwrap_or(0) * BLOCK_WORDS;
+        let part = |words| IoBuffer::new(Arc::clone(taken.memory()), words);
+        Ok(Some(BlockRead {
             page,
             first_word,
-            data,
+            data: part(start..middle)?,
             known,
-            header,
+            header: (middle < end).then(|| part(middle..end)).transpose()?,
+            taken,
             outstanding: 0,
             short_reads: 0,
             failed: None,
-            pool,
-        })
+            pool: (patience != Patience::Beyond).then(|| Arc::clone(&self.buffers)),
+        }))
     }
 
     /// The time lines of the log's blocks.

@@ -38,6 +38,12 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "async_remove_keeps",
+        story: "a remove as a future tells the value and leaves the key where it is",
+        judge: "linearize --operations 3000000",
+        hangs: false,
+    },
+    Canary {
         name: "ignore_latch",
         story: "two writers are inside of one fixed or varlen value, whose latch is then never free again",
         judge: "linearize --operations 3000000",
@@ -149,6 +155,12 @@ pub const ALL: &[Canary] = &[
         name: "read_cold_tombstone",
         story: "a read takes a tombstone on the device for a value",
         judge: "model --runs 200",
+        hangs: false,
+    },
+    Canary {
+        name: "reclaim_without_seal",
+        story: "in-memory compaction copies records that are still updated in place",
+        judge: "linearize --operations 3000000",
         hangs: false,
     },
     Canary {

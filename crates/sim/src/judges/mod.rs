@@ -11,6 +11,7 @@
 //! Callers: the program `judge`, with large numbers, and this crate's tests, with small ones. Everything is drawn from a seed,
 //! which every report repeats.
 
+pub mod awaited;
 pub mod beyond_memory;
 pub mod bitflips;
 pub mod canaries;

@@ -1,12 +1,14 @@
 //! Driving cold searches on the calling thread: one, or a whole batch in flight together.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use oxifaster_core::error::Error;
-use oxifaster_core::hlog::HybridLog;
+use oxifaster_core::hlog::{HybridLog, Patience};
 use oxifaster_device::local::{with_local_queue, with_local_queue_of};
 use oxifaster_device::{Completion, IoQueue, QueueOptions, Wait};
 
+use super::Nesting;
 use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 
 /// Runs a search to its end. The caller holds no guard.
@@ -14,15 +16,14 @@ use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 /// # Errors
 /// The device's error, `Corruption` with the address.
 pub(crate) fn run(log: &Arc<HybridLog>, search: &mut ColdSearch) -> Result<ColdFound, Error> {
+    let patience = Nesting::patience();
     with_local_queue(log.device().as_ref(), |queue| {
         loop {
-            match search.advance(log)? {
-                SearchStep::Found(found) => return Ok(found),
-                SearchStep::Read => {
-                    if let Some(read) = search.read_mut() {
-                        read.perform(log, queue)?;
-                    }
-                }
+            if let SearchStep::Found(found) = search.advance(log, patience)? {
+                return Ok(found);
+            }
+            if let Some(read) = search.read_mut() {
+                read.perform(log, queue)?;
             }
         }
     })?
@@ -52,8 +53,11 @@ pub(crate) trait Searches {
 /// Only when the queue itself is broken; the error of a single search is its result.
 pub(crate) fn run_all(log: &Arc<HybridLog>, searches: impl Searches, depth: usize) -> Result<(), Error> {
     let options = QueueOptions { depth };
+    let patience = Nesting::patience();
     with_local_queue_of(log.device().as_ref(), options, |queue| {
-        Batch { log, queue, depth, running: Vec::new(), vacant: Vec::new(), searches }.run()
+        let _nesting = Nesting::begin();
+        let (running, vacant, later) = (Vec::new(), Vec::new(), VecDeque::new());
+        Batch { log, queue, depth, patience, running, vacant, later, searches }.run()
     })?
 }
 
@@ -61,10 +65,14 @@ struct Batch<'a, S> {
     log: &'a HybridLog,
     queue: &'a mut dyn IoQueue,
     depth: usize,
+    /// How it waits for memory when it has nothing in flight.
+    patience: Patience,
     /// Searches with I/O in flight; the place of one is its tag.
     running: Vec<Option<Numbered>>,
     /// Places in `running` that are free.
     vacant: Vec<usize>,
+    /// Searches that there was no memory for; new ones wait behind them.
+    later: VecDeque<Numbered>,
     searches: S,
 }
 
@@ -72,19 +80,37 @@ impl<S: Searches> Batch<'_, S> {
     fn run(mut self) -> Result<(), Error> {
         let mut completions: Vec<Completion> = Vec::new();
         loop {
-            while self.in_flight() < self.depth
+            self.retry()?;
+            while self.later.is_empty()
+                && self.in_flight() < self.depth
                 && let Some(search) = self.searches.next()
             {
-                self.advance(search)?;
+                self.advance(search, Patience::Now)?;
             }
             if self.in_flight() == 0 {
-                return Ok(());
+                let Some(search) = self.later.pop_front() else { return Ok(()) };
+                self.advance(search, self.patience)?;
+                continue;
             }
             self.queue.reap(Wait::ForOne, &mut completions)?;
             for completion in completions.drain(..) {
                 self.complete(completion)?;
             }
         }
+    }
+
+    /// Asks again for those that there was no memory for, as far as there is some now.
+    fn retry(&mut self) -> Result<(), Error> {
+        while let Some(search) = self.later.pop_front() {
+            let left = self.later.len();
+            self.advance(search, Patience::Now)?;
+            if self.later.len() > left {
+                // There is still none; it stays the first.
+                self.later.rotate_right(1);
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn in_flight(&self) -> usize {
@@ -101,17 +127,22 @@ impl<S: Searches> Batch<'_, S> {
             && let Some(search) = entry.take()
         {
             self.vacant.push(place);
-            self.advance(search)?;
+            self.advance(search, Patience::Now)?;
         }
         Ok(())
     }
 
-    /// Goes on with a search, and with what `finished` makes of it, until one has I/O in flight or none is left.
-    fn advance(&mut self, search: Numbered) -> Result<(), Error> {
+    /// Goes on with a search, and with what `finished` makes of it, until one has I/O in flight, or waits for memory, or none
+    /// is left.
+    fn advance(&mut self, search: Numbered, patience: Patience) -> Result<(), Error> {
         let mut next = Some(search);
         while let Some((number, mut search)) = next {
-            let result = match search.advance(self.log) {
+            let result = match search.advance(self.log, patience) {
                 Ok(SearchStep::Read) => return self.start(number, search),
+                Ok(SearchStep::Later) => {
+                    self.later.push_back((number, search));
+                    return Ok(());
+                }
                 Ok(SearchStep::Found(found)) => Ok(found),
                 Err(error) => Err(error),
             };

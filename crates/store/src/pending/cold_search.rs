@@ -8,12 +8,16 @@
 //!    covers the rest. If it leaves at another address (pages were evicted meanwhile), the search goes on from there
 //!    and ends when it meets the earlier `from`: the earlier result is joined, so every round makes progress.
 //! 3. A chain's addresses fall strictly, which is checked: damage can't make a search run in circles.
+//!
+//! # Memory
+//! A search holds memory for a read or none at all: what it has read is given back before it asks for more, and a search
+//! for which there is no memory now ([`SearchStep::Later`]) holds nothing. So one that waits keeps nobody from going on.
 
 use std::sync::Arc;
 
 use oxifaster_core::Address;
 use oxifaster_core::error::{Error, ErrorKind};
-use oxifaster_core::hlog::{BlockRead, HybridLog};
+use oxifaster_core::hlog::{BlockRead, HybridLog, Patience};
 use oxifaster_core::record::{RecordLayout, RecordRef};
 
 /// The key that a search looks for, as its codec's bytes. Shared with the operation that waits for it.
@@ -39,6 +43,8 @@ pub(crate) struct ColdFound {
 pub(crate) struct ColdSearch {
     from: Address,
     at: Address,
+    /// Words to be read at `at`.
+    words: u64,
     key: SearchKey,
     layout: RecordLayout,
     /// Result of an earlier search of the same chain further down.
@@ -53,6 +59,8 @@ pub(crate) struct ColdSearch {
 pub(crate) enum SearchStep {
     /// Perform [`ColdSearch::read_mut`], then call [`ColdSearch::advance`] again.
     Read,
+    /// Call [`ColdSearch::advance`] again when there may be memory for its read. Only without patience.
+    Later,
     /// The result.
     Found(ColdFound),
 }
@@ -65,7 +73,18 @@ impl ColdSearch {
         layout: RecordLayout,
         earlier: Option<ColdFound>,
     ) -> Self {
-        Self { from, at: from, key, layout, earlier, read: None, device_reads: 0, device_read_bytes: 0 }
+        let words = layout.header_words_min();
+        Self {
+            from,
+            at: from,
+            words,
+            key,
+            layout,
+            earlier,
+            read: None,
+            device_reads: 0,
+            device_read_bytes: 0,
+        }
     }
 
     /// The block read to be performed.
@@ -82,35 +101,37 @@ impl ColdSearch {
     ///
     /// # Errors
     /// The device's error, `Corruption` with the address.
-    pub(crate) fn advance(&mut self, log: &HybridLog) -> Result<SearchStep, Error> {
+    pub(crate) fn advance(&mut self, log: &HybridLog, patience: Patience) -> Result<SearchStep, Error> {
         if let Some(read) = self.read.take() {
             self.device_reads += read.device_reads();
             self.device_read_bytes += read.bytes();
-            if let Some(found) = self.examine(log, read)? {
-                return Ok(SearchStep::Found(found));
+            if let Some(record) = self.examine(log, read)? {
+                return Ok(self.found(Some(record)));
             }
-        } else if let Some(found) = self.prepare(log, self.layout.header_words_min())? {
-            return Ok(SearchStep::Found(found));
         }
-        Ok(SearchStep::Read)
+        self.prepare(log, patience)
     }
 
     /// Prepares the read of the record at `at`, or ends the search there.
-    fn prepare(&mut self, log: &HybridLog, words: u64) -> Result<Option<ColdFound>, Error> {
+    fn prepare(&mut self, log: &HybridLog, patience: Patience) -> Result<SearchStep, Error> {
         if self.at.is_null() || self.at < log.ring().begin() {
-            return Ok(Some(ColdFound { from: self.from, record: None }));
+            return Ok(self.found(None));
         }
         if let Some(earlier) = &self.earlier
             && self.at <= earlier.from
         {
-            return Ok(Some(ColdFound { from: self.from, record: earlier.record.clone() }));
+            return Ok(self.found(earlier.record.clone()));
         }
-        self.read = Some(log.block_read(self.at, words)?);
-        Ok(None)
+        self.read = log.block_read(self.at, self.words, patience)?;
+        Ok(if self.read.is_some() { SearchStep::Read } else { SearchStep::Later })
     }
 
-    /// Looks at the record at `at` in the blocks that were read.
-    fn examine(&mut self, log: &HybridLog, mut read: BlockRead) -> Result<Option<ColdFound>, Error> {
+    fn found(&self, record: Option<ColdRecord>) -> SearchStep {
+        SearchStep::Found(ColdFound { from: self.from, record })
+    }
+
+    /// Looks at the record at `at` in the blocks that were read: returns it, or decides what is read next.
+    fn examine(&mut self, log: &HybridLog, mut read: BlockRead) -> Result<Option<ColdRecord>, Error> {
         let words = read.verified(log, self.at)?;
         let damaged = |what: &str| Error::new(ErrorKind::Corruption, what.to_owned()).with_address(self.at);
         let size = match self.layout.size_in(words) {
@@ -118,19 +139,20 @@ impl ColdSearch {
             Err(error) => return Err(error.with_address(self.at)),
         };
         let Some(record_words) = words.get(..usize::try_from(size).unwrap_or(usize::MAX)) else {
-            return self.prepare(log, size);
+            self.words = size;
+            return Ok(None);
         };
         let record = RecordRef::new(record_words, self.layout);
         let info = record.info();
         if !info.is_invalid() && record.key_equals(&self.key) {
             let tombstone = info.is_tombstone();
             let value = if tombstone { Box::default() } else { record.value_bytes_immutable()?.into() };
-            return Ok(Some(ColdFound { from: self.from, record: Some(ColdRecord { tombstone, value }) }));
+            return Ok(Some(ColdRecord { tombstone, value }));
         }
         if info.previous() >= self.at {
             return Err(damaged("a record's previous address is not below its own"));
         }
-        self.at = info.previous();
-        self.prepare(log, self.layout.header_words_min())
+        (self.at, self.words) = (info.previous(), self.layout.header_words_min());
+        Ok(None)
     }
 }

@@ -14,20 +14,22 @@ use std::sync::Arc;
 
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hand_over::Mailbox;
-use oxifaster_core::hlog::HybridLog;
+use oxifaster_core::hlog::{HybridLog, Patience};
 use oxifaster_core::sync::Mutex;
 use oxifaster_core::sync::thread::{self, JoinHandle};
 use oxifaster_device::{Completion, DeviceError, Interrupt, IoQueue, QueueOptions, Wait};
 
+use super::Nesting;
 use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 
 type SearchReply = Box<dyn FnOnce(ColdSearch, Result<ColdFound, Error>) + Send>;
 type RoomReply = Box<dyn FnOnce(Result<(), Error>) + Send>;
+type Job = (ColdSearch, SearchReply);
 
 /// The reactor's handle. Dropping it finishes what is under way and joins the threads.
 pub(crate) struct Reactor {
     log: Arc<HybridLog>,
-    searches: Arc<Mailbox<(ColdSearch, SearchReply)>>,
+    searches: Arc<Mailbox<Job>>,
     /// Ends the wait of the searches' thread for its queue. The thread puts it here.
     interrupt: Arc<Mutex<Option<Interrupt>>>,
     rooms: Arc<Mailbox<(u64, RoomReply)>>,
@@ -126,16 +128,22 @@ impl Drop for Reactor {
     }
 }
 
-/// Searches under way, by number.
+/// Searches under way.
 struct Running<'a> {
     log: &'a HybridLog,
-    searches: HashMap<u64, (ColdSearch, SearchReply)>,
+    /// Most of them that read the device at once.
+    depth: usize,
+    /// Those that read the device, by number.
+    searches: HashMap<u64, Job>,
     next: u64,
+    /// Those that have not begun, in their order: they hold no memory but their keys. At the front, some that there was no
+    /// memory for.
+    waiting: VecDeque<Job>,
 }
 
 /// What the thread for searches takes them from.
 struct Inbox {
-    searches: Arc<Mailbox<(ColdSearch, SearchReply)>>,
+    searches: Arc<Mailbox<Job>>,
     interrupt: Arc<Mutex<Option<Interrupt>>>,
 }
 
@@ -160,13 +168,15 @@ fn run(log: &HybridLog, inbox: &Inbox, options: QueueOptions) {
         Err(error) => return inbox.refuse_all(&error.into()),
     };
     let _closing = CloseOnEnd(&inbox.searches);
-    let mut running = Running { log, searches: HashMap::new(), next: 0 };
-    // A search takes its buffers when it starts: those that wait here hold no memory but their keys.
-    let mut waiting = VecDeque::new();
+    let _nesting = Nesting::begin();
+    let mut running =
+        Running { log, depth: options.depth, searches: HashMap::new(), next: 0, waiting: VecDeque::new() };
     let mut completions = Vec::new();
     loop {
-        let is_full = running.searches.len() >= options.depth;
-        let jobs = if queue.in_flight() == 0 && waiting.is_empty() {
+        running.start(queue.as_mut());
+        // Whoever still waits can only go on when some of what is in flight has ended.
+        let is_full = running.searches.len() >= options.depth || !running.waiting.is_empty();
+        let jobs = if queue.in_flight() == 0 {
             // Nothing else to wait for; closed: the end.
             let Some(jobs) = inbox.searches.take(true) else { return };
             jobs
@@ -178,14 +188,7 @@ fn run(log: &HybridLog, inbox: &Inbox, options: QueueOptions) {
         };
         // Only who has just found nothing is listened for, and may wait; or who could start nothing anyway.
         let wait = if jobs.is_empty() || is_full { Wait::ForOne } else { Wait::No };
-        waiting.extend(jobs);
-        while running.searches.len() < options.depth
-            && let Some((search, reply)) = waiting.pop_front()
-        {
-            let number = running.next;
-            running.next += 1;
-            running.advance(number, search, reply, queue.as_mut());
-        }
+        running.waiting.extend(jobs);
         if queue.in_flight() > 0 {
             match queue.reap(wait, &mut completions) {
                 Ok(_) => {
@@ -198,9 +201,7 @@ fn run(log: &HybridLog, inbox: &Inbox, options: QueueOptions) {
                         Ok(another) => queue = another,
                         Err(error) => {
                             let error = Error::from(error);
-                            waiting
-                                .drain(..)
-                                .for_each(|(search, reply)| answer(reply, search, Err(error.duplicate())));
+                            running.refuse_waiting(&error);
                             return inbox.refuse_all(&error);
                         }
                     }
@@ -211,7 +212,7 @@ fn run(log: &HybridLog, inbox: &Inbox, options: QueueOptions) {
 }
 
 /// A reactor that is gone, by whatever way, accepts nothing.
-struct CloseOnEnd<'a>(&'a Mailbox<(ColdSearch, SearchReply)>);
+struct CloseOnEnd<'a>(&'a Mailbox<Job>);
 
 impl Drop for CloseOnEnd<'_> {
     fn drop(&mut self) {
@@ -227,9 +228,25 @@ fn answer(reply: SearchReply, search: ColdSearch, result: Result<ColdFound, Erro
 }
 
 impl Running<'_> {
-    /// Goes on with a search until it waits for the device or is finished.
-    fn advance(&mut self, number: u64, mut search: ColdSearch, reply: SearchReply, queue: &mut dyn IoQueue) {
-        let result = match search.advance(self.log) {
+    /// Starts what waits, as far as queue and memory have room for it. With nothing in flight, waits for memory.
+    fn start(&mut self, queue: &mut dyn IoQueue) {
+        while self.searches.len() < self.depth
+            && let Some(job) = self.waiting.pop_front()
+        {
+            let patience = if self.searches.is_empty() { Patience::InLine } else { Patience::Now };
+            let number = self.next;
+            self.next += 1;
+            if !self.advance(number, job, queue, patience) {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with a search until it waits for the device or is finished. False: there was no memory for it, and it is the
+    /// first of those that wait now.
+    fn advance(&mut self, number: u64, job: Job, queue: &mut dyn IoQueue, patience: Patience) -> bool {
+        let (mut search, reply) = job;
+        let result = match search.advance(self.log, patience) {
             Ok(SearchStep::Read) => {
                 let requests =
                     search.read_mut().map(|read| read.requests(number * 2, self.log)).unwrap_or_default();
@@ -237,15 +254,20 @@ impl Running<'_> {
                 match refused {
                     None => {
                         self.searches.insert(number, (search, reply));
-                        return;
+                        return true;
                     }
                     Some(error) => Err(error.into()),
                 }
+            }
+            Ok(SearchStep::Later) => {
+                self.waiting.push_front((search, reply));
+                return false;
             }
             Ok(SearchStep::Found(found)) => Ok(found),
             Err(error) => Err(error),
         };
         answer(reply, search, result);
+        true
     }
 
     fn complete(&mut self, completion: Completion, queue: &mut dyn IoQueue) {
@@ -263,7 +285,7 @@ impl Running<'_> {
             }
         }
         if done {
-            self.advance(number, search, reply, queue);
+            self.advance(number, (search, reply), queue, Patience::Now);
         } else {
             self.searches.insert(number, (search, reply));
         }
@@ -271,6 +293,12 @@ impl Running<'_> {
 
     fn fail_all(&mut self, error: &Error) {
         for (_, (search, reply)) in self.searches.drain() {
+            answer(reply, search, Err(error.duplicate()));
+        }
+    }
+
+    fn refuse_waiting(&mut self, error: &Error) {
+        for (search, reply) in self.waiting.drain(..) {
             answer(reply, search, Err(error.duplicate()));
         }
     }

@@ -14,6 +14,9 @@
 //! 4. Copy each record that is still the newest of its key, and publish the copy over the entry that the walk began at.
 //! 5. Move `begin` and `head` behind the page, wait for all guards, zero the frame.
 //!
+//! Steps 2 and 4 look every key up: in groups, as batches do (`session::groups`), so that the buckets of a group, and the records
+//! that they lead to, are on their way together.
+//!
 //! A newest record that is a tombstone is dropped: older versions of its key lie lower, on pages already forgotten. If the
 //! store is closed on the way, the seals that are left are taken back.
 //!
@@ -25,12 +28,23 @@ use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::{EpochGuard, Participant};
 use oxifaster_core::error::{Error, ErrorKind};
+use oxifaster_core::hash::KeyHash;
 use oxifaster_core::hlog::{LogState, SeizedTail, backoff};
-use oxifaster_core::sync::Mutex;
+use oxifaster_core::sync::{Mutex, canary};
 
 use crate::operations::{Core, Key, Located, NewValue};
 use crate::recovery::scan_page;
 use crate::statistics::Operations;
+
+/// Records whose buckets are asked for together.
+const GROUP: usize = 32;
+
+/// Hashes of the keys of a group, and memory for a key.
+#[derive(Debug, Default)]
+struct Probe {
+    hashes: Vec<KeyHash>,
+    key: Vec<u8>,
+}
 
 /// State of in-memory compaction.
 #[derive(Debug, Default)]
@@ -102,7 +116,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         self.log.drain_guards();
         let candidates = self.candidates(participant, page)?;
         let mut sealed = Vec::with_capacity(candidates.len());
-        let copied = self.seal_each(participant, candidates, &mut sealed).and_then(|()| {
+        let copied = self.seal_each(participant, &candidates, &mut sealed).and_then(|()| {
             self.log.drain_guards();
             self.copy_each(participant, tail, &mut sealed)
         });
@@ -120,15 +134,34 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     fn seal_each(
         &self,
         participant: &mut Participant,
-        candidates: Vec<Address>,
+        candidates: &[Address],
         sealed: &mut Vec<Address>,
     ) -> Result<(), Error> {
-        for address in candidates {
-            if self.seal_live(participant, address)? {
-                sealed.push(address);
+        let mut probe = Probe::default();
+        for group in candidates.chunks(GROUP) {
+            self.announce(participant, group, &mut probe);
+            for (address, hash) in group.iter().zip(&probe.hashes) {
+                if self.seal_live(participant, *address, *hash, &mut probe.key)? {
+                    sealed.push(*address);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Starts to bring what the look-ups of a group need into the cache.
+    fn announce(&self, participant: &mut Participant, group: &[Address], probe: &mut Probe) {
+        let guard = participant.enter();
+        probe.hashes.clear();
+        for address in group {
+            self.record(&guard, *address).copy_key(&mut probe.key);
+            let hash = self.hash.hash(&probe.key);
+            self.index.prefetch(hash);
+            probe.hashes.push(hash);
+        }
+        for hash in &probe.hashes {
+            self.prefetch_record(self.index.candidate(*hash));
+        }
     }
 
     /// Copies sealed records; leaves in the list what it did not come to.
@@ -138,10 +171,14 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         tail: &mut SeizedTail<'_>,
         sealed: &mut Vec<Address>,
     ) -> Result<(), Error> {
+        let mut probe = Probe::default();
         sealed.reverse();
-        while let Some(address) = sealed.last() {
-            self.copy_to_tail(participant, tail, *address)?;
-            sealed.pop();
+        while let Some(group) = sealed.rchunks(GROUP).next().map(<[Address]>::to_vec) {
+            self.announce(participant, &group, &mut probe);
+            for (address, hash) in group.iter().zip(&probe.hashes).rev() {
+                self.copy_to_tail(participant, tail, *address, *hash, &mut probe.key)?;
+                sealed.pop();
+            }
         }
         Ok(())
     }
@@ -163,18 +200,24 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// Seals a record if it is alive; waits for whoever is inside.
-    fn seal_live(&self, participant: &mut Participant, address: Address) -> Result<bool, Error> {
-        let mut key = Vec::new();
+    fn seal_live(
+        &self,
+        participant: &mut Participant,
+        address: Address,
+        hash: KeyHash,
+        key: &mut Vec<u8>,
+    ) -> Result<bool, Error> {
         let mut rounds = 0;
         loop {
             {
                 let guard = participant.enter();
                 let record = self.record(&guard, address);
-                record.copy_key(&mut key);
-                if record.info().is_tombstone() || !self.is_newest(&guard, &key, address) {
+                record.copy_key(key);
+                let key = Key { bytes: key, hash };
+                if record.info().is_tombstone() || !self.is_newest(&guard, key, address) {
                     return Ok(false);
                 }
-                if record.try_seal() {
+                if canary::armed("reclaim_without_seal") || record.try_seal() {
                     return Ok(true);
                 }
             }
@@ -186,8 +229,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         }
     }
 
-    fn is_newest(&self, guard: &EpochGuard<'_>, key: &[u8], address: Address) -> bool {
-        let key = Key::of(self, key);
+    fn is_newest(&self, guard: &EpochGuard<'_>, key: Key<'_>, address: Address) -> bool {
         let Some(slot) = self.index.find(key.hash) else { return false };
         let head = self.log.ring().head();
         matches!(self.locate(guard, key, slot.address(), head), Located::Memory(found, _) if found == address)
@@ -199,10 +241,13 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         participant: &mut Participant,
         tail: &mut SeizedTail<'_>,
         address: Address,
+        hash: KeyHash,
+        key: &mut Vec<u8>,
     ) -> Result<(), Error> {
         loop {
             let guard = participant.enter();
-            if self.try_copy(&guard, tail, address)? {
+            self.record(&guard, address).copy_key(key);
+            if self.try_copy(&guard, tail, address, Key { bytes: key, hash })? {
                 return Ok(());
             }
         }
@@ -214,11 +259,9 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         guard: &EpochGuard<'_>,
         tail: &mut SeizedTail<'_>,
         address: Address,
+        key: Key<'_>,
     ) -> Result<bool, Error> {
         let record = self.record(guard, address);
-        let mut bytes = Vec::new();
-        record.copy_key(&mut bytes);
-        let key = Key::of(self, &bytes);
         let mut slot = self.index.find_or_create(key.hash);
         let head = self.log.ring().head();
         match self.locate(guard, key, slot.address(), head) {
@@ -226,7 +269,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
             _ => return Ok(true),
         }
         let value = record.value_bytes_immutable()?;
-        let size_words = self.record_words(bytes.len(), value.len())?;
+        let size_words = self.record_words(key.bytes.len(), value.len())?;
         let Some(space) = tail.allocate(guard, size_words) else {
             return Err(self.log.memory_is_full());
         };

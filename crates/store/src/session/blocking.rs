@@ -68,7 +68,7 @@ pub(crate) fn decode<V: PersistValue>(found: Found<'_, V>) -> Result<V, Error> {
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub(crate) fn start(store: Arc<FasterKv<K, V, D>>) -> Result<Self, Error> {
-        let worker = Worker::start(&store.core)?;
+        let worker = Worker::start(&store.core, true)?;
         Ok(Self { worker, pending: PendingReads::default(), store, not_sync: PhantomData })
     }
 

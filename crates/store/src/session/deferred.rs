@@ -1,6 +1,6 @@
 //! Operations of a batch that wait for the device, all of them together.
 //!
-//! Caller: batches, behind their last group ([`Worker::run_batch`]). As many searches as the configuration allows are in
+//! Caller: batches, behind their last group ([`Worker::run_batch`], and those of asynchronous sessions). As many searches as the configuration allows are in
 //! flight at a time; each operation goes on as soon as its search has ended, in any order.
 //!
 //! ```text
@@ -31,6 +31,18 @@ use crate::operations::{Core, Key, count_reads};
 use crate::pending::blocking::{self, Searches};
 use crate::pending::{ColdFound, ColdSearch, Numbered, SearchKey};
 
+/// What came of the operations of a key, when the search that they waited for had ended.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Resumed {
+    /// All have ended, or are not run any more.
+    Ended,
+    /// One needs the device once more, because its record was evicted meanwhile.
+    Search(Numbered),
+    /// One needs room for so many words, and its worker does not wait. It goes on from there, with what the search found.
+    NoRoom { number: usize, words: u64 },
+}
+
 /// One operation that waits.
 #[derive(Debug)]
 struct Waiting<'i, T> {
@@ -48,6 +60,8 @@ struct Waiting<'i, T> {
 #[derive(Debug)]
 pub(crate) struct Deferred<'i, T> {
     waiting: Vec<Waiting<'i, T>>,
+    /// Operations before this one have started their searches.
+    started: usize,
     /// The last operation of each key.
     last_of: HashMap<SearchKey, usize>,
     /// The error with the lowest place.
@@ -56,7 +70,7 @@ pub(crate) struct Deferred<'i, T> {
 
 impl<T> Default for Deferred<'_, T> {
     fn default() -> Self {
-        Self { waiting: Vec::new(), last_of: HashMap::new(), failure: None }
+        Self { waiting: Vec::new(), started: 0, last_of: HashMap::new(), failure: None }
     }
 }
 
@@ -97,52 +111,56 @@ impl<'i, T> Deferred<'i, T> {
         self.waiting.push(waiting);
     }
 
-    /// The search that the first operation from `number` on waits for, if one of them waits for its own and is to run (rule 3).
-    fn search_from<K: PersistKey, V: PersistValue>(&self, number: usize) -> Option<Numbered> {
-        let mut waiting = self.waiting.iter().enumerate().skip(number);
+    /// The search of the next operation that waits for its own and is to run (rule 3).
+    pub(crate) fn next_search<K: PersistKey, V: PersistValue>(&mut self) -> Option<Numbered> {
+        let mut waiting = self.waiting.iter().enumerate().skip(self.started);
         let (number, waiting) = waiting.find(|(_, waiting)| !waiting.from.is_null())?;
         if self.failure.as_ref().is_some_and(|(place, _)| *place < waiting.place) {
             return None;
         }
+        self.started = number + 1;
         Some((number, waiting.search::<K, V>(waiting.from, None)))
     }
 
-    /// Goes on with operation `number`, whose search ended with `result`, and with those that follow it: as far as one that
-    /// needs the device once more, because its record was evicted meanwhile.
-    fn resume<K: PersistKey, V: PersistValue, B: Batched<K, V, Item = T>>(
+    /// Goes on with operation `number`, whose search ended with `result`, and with those that follow it.
+    pub(crate) fn resume<K: PersistKey, V: PersistValue, B: Batched<K, V, Item = T>>(
         &mut self,
         worker: &mut Worker<K, V>,
         batch: &mut B,
         mut number: usize,
         result: Result<&ColdFound, &Error>,
-    ) -> Option<Numbered> {
+    ) -> Resumed {
         let found = match result {
             Ok(found) => found,
             Err(error) => {
                 self.fail(number, error.duplicate());
-                return None;
+                return Resumed::Ended;
             }
         };
         loop {
-            let waiting = self.waiting.get(number)?;
+            let Some(waiting) = self.waiting.get(number) else { return Resumed::Ended };
             if self.failure.as_ref().is_some_and(|(place, _)| *place < waiting.place) {
-                return None;
+                return Resumed::Ended;
             }
             match waiting.run(worker, batch, found) {
                 Ok(Ran::Done(())) => {}
                 Ok(Ran::Cold(from)) => {
-                    return Some((number, waiting.search::<K, V>(from, Some(found.clone()))));
+                    let search = waiting.search::<K, V>(from, Some(found.clone()));
+                    return Resumed::Search((number, search));
                 }
+                Ok(Ran::NoRoom(words)) => return Resumed::NoRoom { number, words },
                 Err(error) => {
                     self.fail(number, error);
-                    return None;
+                    return Resumed::Ended;
                 }
             }
-            number = waiting.follower?;
+            let Some(follower) = waiting.follower else { return Resumed::Ended };
+            number = follower;
         }
     }
 
-    fn fail(&mut self, number: usize, error: Error) {
+    /// Operation `number` has failed.
+    pub(crate) fn fail(&mut self, number: usize, error: Error) {
         let Some(waiting) = self.waiting.get(number) else { return };
         if self.failure.as_ref().is_none_or(|(place, _)| waiting.place < *place) {
             self.failure = Some((waiting.place, error));
@@ -190,25 +208,34 @@ struct Remaining<'a, 'i, K, V, B: Batched<K, V>> {
     worker: &'a mut Worker<K, V>,
     batch: &'a mut B,
     deferred: &'a mut Deferred<'i, B::Item>,
-    /// Operations before this one have started their searches.
-    started: usize,
 }
 
 impl<K: PersistKey, V: PersistValue, B: Batched<K, V>> Searches for Remaining<'_, '_, K, V, B> {
     fn next(&mut self) -> Option<Numbered> {
-        let (number, search) = self.deferred.search_from::<K, V>(self.started)?;
-        self.started = number + 1;
-        Some((number, search))
+        self.deferred.next_search::<K, V>()
     }
 
     fn finished(
         &mut self,
-        number: usize,
+        mut number: usize,
         search: &ColdSearch,
         result: Result<ColdFound, Error>,
     ) -> Option<Numbered> {
         count_reads(self.worker.counters(), search);
-        self.deferred.resume(self.worker, self.batch, number, result.as_ref())
+        loop {
+            let words = match self.deferred.resume(self.worker, self.batch, number, result.as_ref()) {
+                Resumed::Ended => return None,
+                Resumed::Search(search) => return Some(search),
+                Resumed::NoRoom { number: stopped, words } => {
+                    number = stopped;
+                    words
+                }
+            };
+            if let Err(error) = self.worker.core.log.make_room(words) {
+                self.deferred.fail(number, error);
+                return None;
+            }
+        }
     }
 }
 
@@ -225,11 +252,26 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         depth: usize,
     ) -> Result<B::Output, Error> {
         let mut deferred = Deferred::default();
-        let ran = self.run_groups(&mut batch, items, &mut deferred);
+        let ran = self.run_all(&mut batch, items, &mut deferred);
         if !deferred.is_empty() {
             self.finish(&mut batch, deferred, depth)?;
         }
         ran.map(|()| batch.output(self.counters()))
+    }
+
+    #[inline(always)]
+    fn run_all<'i, B: Batched<K, V>>(
+        &mut self,
+        batch: &mut B,
+        items: &'i [B::Item],
+        deferred: &mut Deferred<'i, B::Item>,
+    ) -> Result<(), Error> {
+        let mut first = 0;
+        while let Some(stopped) = self.run_groups(batch, items, first..items.len(), deferred)? {
+            self.core.log.make_room(stopped.words)?;
+            first = stopped.place;
+        }
+        Ok(())
     }
 
     #[inline(never)]
@@ -240,7 +282,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         depth: usize,
     ) -> Result<(), Error> {
         let log = Arc::clone(&self.core.log);
-        let remaining = Remaining { worker: self, batch, deferred: &mut deferred, started: 0 };
+        let remaining = Remaining { worker: self, batch, deferred: &mut deferred };
         blocking::run_all(&log, remaining, depth)?;
         deferred.end()
     }

@@ -28,6 +28,9 @@
 //!    finds no older record than an earlier one did. An update that follows a deferred one of its key is deferred, too.
 //!    (Test: `a_read_behind_an_attempt_is_not_older`.)
 //! 3. Nothing waits under the guard: whoever has to, does so [outside](EpochGuard::outside) of it, which starts a new guard.
+//!    A worker that must not wait for room at all ([`Worker::waits_for_room`]) is told where it stopped, and may go on there.
+
+use std::ops::Range;
 
 use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
@@ -97,6 +100,18 @@ pub(crate) enum Ran<T> {
     Done(T),
     /// Its record lies on the device; the chain leaves memory at this address.
     Cold(Address),
+    /// There is no room for so many words, and this worker does not wait for it. It may run again.
+    NoRoom(u64),
+}
+
+/// Where a batch stopped for want of room.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) struct Stopped {
+    /// The operation that needs it; none behind it has run.
+    pub(crate) place: usize,
+    /// How much it needs.
+    pub(crate) words: u64,
 }
 
 impl<T> Ran<T> {
@@ -106,6 +121,7 @@ impl<T> Ran<T> {
         match self {
             Ran::Done(output) => Ran::Done(with(output)),
             Ran::Cold(from) => Ran::Cold(from),
+            Ran::NoRoom(words) => Ran::NoRoom(words),
         }
     }
 }
@@ -160,6 +176,7 @@ pub(crate) struct Turn<'w, K, V> {
     superseded: bool,
     /// What a search found for the operation whose turn it is.
     cold: Option<&'w ColdFound>,
+    waits_for_room: bool,
 }
 
 impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
@@ -220,31 +237,40 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
             };
             let core = self.core;
             // Others may append and evict meanwhile (rule 1).
-            self.guard.outside(|_| remove_obstacle(core, obstacle, &mut rounds))?;
+            match obstacle {
+                Obstacle::Room(words) if !self.waits_for_room && core.log.is_persistent() => {
+                    if !self.guard.outside(|_| core.log.try_make_room(words))? {
+                        return Ok(Ran::NoRoom(words));
+                    }
+                }
+                _ => self.guard.outside(|_| remove_obstacle(core, obstacle, &mut rounds))?,
+            }
             (self.head, self.read_only) = (core.lowest(false), core.lowest(true));
         }
     }
 }
 
 impl<K: PersistKey, V: PersistValue> Worker<K, V> {
-    /// Runs the operations of a batch in turn, group by group; those that need the device are `deferred`. The first error ends
-    /// the batch: earlier operations have run or are deferred.
+    /// Runs the operations of a batch at `places` in turn, group by group; those that need the device are `deferred`. The first
+    /// error ends the batch: earlier operations have run or are deferred.
     ///
     /// # Errors
     /// Keys that can't be encoded; those of the operations.
     #[inline(always)]
-    pub(super) fn run_groups<'i, B: Batched<K, V>>(
+    pub(crate) fn run_groups<'i, B: Batched<K, V>>(
         &mut self,
         batch: &mut B,
         items: &'i [B::Item],
+        places: Range<usize>,
         deferred: &mut Deferred<'i, B::Item>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Stopped>, Error> {
+        let mut first = places.start;
+        let items = items.get(places).unwrap_or_default();
         let size = GROUP.min(items.len());
         let mut coming = Coming { lanes: Vec::with_capacity(size), refused: Ok(()) };
         let mut lanes = Vec::with_capacity(size);
         let mut groups = items.chunks(GROUP);
         let mut group = groups.next().unwrap_or_default();
-        let mut first = 0;
         group.iter().for_each(|item| coming.announce(&self.core, || B::encode(item)));
         while !coming.lanes.is_empty() {
             std::mem::swap(&mut lanes, &mut coming.lanes);
@@ -262,15 +288,19 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
                 if B::CONDITIONAL && !deferred.is_empty() && deferred.follows(place, item, bytes, lane.hash) {
                     continue;
                 }
-                if let Ran::Cold(from) = batch.run(&mut turn, place, item, Key { bytes, hash: lane.hash })? {
-                    turn.counters.pending.add(1);
-                    deferred.begin::<B, K, V>(place, item, bytes, lane.hash, from);
+                match batch.run(&mut turn, place, item, Key { bytes, hash: lane.hash })? {
+                    Ran::Done(()) => {}
+                    Ran::Cold(from) => {
+                        turn.counters.pending.add(1);
+                        deferred.begin::<B, K, V>(place, item, bytes, lane.hash, from);
+                    }
+                    Ran::NoRoom(words) => return Ok(Some(Stopped { place, words })),
                 }
             }
             first += group.len();
             group = following;
         }
-        coming.refused
+        coming.refused.map(|()| None)
     }
 
     /// A turn outside of any group, for an operation that knows what the device has.
@@ -294,6 +324,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             candidate: Address::NULL,
             superseded: false,
             cold,
+            waits_for_room: self.waits_for_room,
         }
     }
 }
@@ -335,7 +366,7 @@ mod tests {
             let read = Read { key: Key { bytes, hash }, sink: decode::<String> };
             match turn.run(read).unwrap() {
                 Ran::Done(value) => value,
-                Ran::Cold(_) => panic!("everything is in memory"),
+                Ran::Cold(_) | Ran::NoRoom(_) => panic!("everything is in memory"),
             }
         };
         // The first one comes without a candidate that would do, as if a writer held its record; so it attempts.

@@ -13,10 +13,13 @@ mod pending;
 mod view;
 mod worker;
 
+pub(crate) use batched::{Adds, Deletes, Inserts, Reads, Rmws, Upserts};
 pub use blocking::Session;
 pub(crate) use blocking::{
     add_decision, decode, exchange_decision, insert_decision, remove_decision, rmw_decision,
 };
+pub(crate) use deferred::{Deferred, Resumed};
+pub(crate) use groups::Batched;
 pub use pending::{Completed, PendingId, Started};
 pub use view::RecordView;
 pub(crate) use worker::Worker;

@@ -20,10 +20,12 @@ pub(crate) struct Worker<K, V> {
     pub(crate) scratch: WordBuffer,
     pub(super) counters: Arc<Padded>,
     pub(crate) serial: u64,
+    /// Whether batches may block their thread until the log has room. False for futures.
+    pub(super) waits_for_room: bool,
 }
 
 impl<K: PersistKey, V: PersistValue> Worker<K, V> {
-    pub(crate) fn start(core: &Arc<Core<K, V>>) -> Result<Self, Error> {
+    pub(crate) fn start(core: &Arc<Core<K, V>>, waits_for_room: bool) -> Result<Self, Error> {
         if core.log.state() == LogState::Closed {
             return Err(core.log.state_error());
         }
@@ -33,6 +35,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             counters: core.registry.open(),
             core: Arc::clone(core),
             serial: 0,
+            waits_for_room,
         })
     }
 

@@ -7,6 +7,7 @@ use oxifaster_device::sync::atomic::{AtomicBool, Ordering};
 use oxifaster_store::{PendingId, Started};
 
 use crate::history::{Called, Event, Operation, Outcome, Recorder};
+use crate::judges::awaited::{AsyncSessionOf, wait_for};
 use crate::judges::stored::{CallError, SessionOf, Stored, call, state_of};
 use crate::workload::{Keys, Prng};
 
@@ -24,12 +25,32 @@ pub(super) struct Mixture {
     weights: [u64; 7],
     /// Part of the steps that are a batch or a pending read.
     batched: f64,
+    /// Part of the steps that are several futures.
+    futures: f64,
+}
+
+/// What a thread did besides single blocking calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LoadCounts {
+    /// Operations that were answered by futures, those of batches included.
+    pub(super) by_futures: u64,
+    /// Futures that were dropped on their way.
+    pub(super) dropped_futures: u64,
+}
+
+/// What became of a thread's work.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) events: Vec<Event>,
+    pub(super) counts: LoadCounts,
+    pub(super) error: Option<CallError>,
 }
 
 impl Mixture {
     pub(super) fn draw(prng: &mut Prng) -> Self {
         let weights = [40, 40, 10, 10, 20, 20, 5].map(|max| 1 + prng.below(max));
-        Self { weights, batched: if prng.chance(0.5) { 0.1 } else { 0.0 } }
+        let mut sometimes = || if prng.chance(0.5) { 0.1 } else { 0.0 };
+        Self { weights, batched: sometimes(), futures: sometimes() }
     }
 
     fn operation(&self, prng: &mut Prng, value: u64, last_seen: u64) -> Operation {
@@ -55,6 +76,7 @@ impl Mixture {
 #[derive(Debug)]
 pub(super) struct Load<S: Stored, D: StorageDevice> {
     pub(super) session: SessionOf<S, D>,
+    pub(super) futures: AsyncSessionOf<S, D>,
     pub(super) recorder: Recorder,
     pub(super) prng: Prng,
     pub(super) keys: Arc<Keys>,
@@ -66,15 +88,22 @@ pub(super) struct Load<S: Stored, D: StorageDevice> {
     pub(super) pending: Vec<(PendingId, u64, Called)>,
     /// A few values seen lately, for compare-exchanges that have a chance.
     pub(super) seen: [u64; 64],
+    pub(super) counts: LoadCounts,
 }
 
 impl<S: Stored, D: StorageDevice> Load<S, D> {
     /// Runs until `operations` are recorded or somebody stops. Operations that were not answered stay so.
-    pub(super) fn run(mut self, operations: usize) -> (Vec<Event>, Option<CallError>) {
+    pub(super) fn run(mut self, operations: usize) -> Loaded {
         let mut error = None;
         // Relaxed: how soon the others stop does not matter.
         while self.recorder.len() < operations && error.is_none() && !self.stop.load(Ordering::Relaxed) {
-            let step = if self.prng.chance(self.mixture.batched) { self.batch() } else { self.single() };
+            let step = if self.prng.chance(self.mixture.batched) {
+                self.batch()
+            } else if self.prng.chance(self.mixture.futures) {
+                self.futures()
+            } else {
+                self.single()
+            };
             error = step.and_then(|()| self.take_pending(false)).err();
         }
         let taken = self.take_pending(true).err();
@@ -82,10 +111,10 @@ impl<S: Stored, D: StorageDevice> Load<S, D> {
         if error.is_some() {
             self.stop.store(true, Ordering::Relaxed);
         }
-        (self.recorder.into_events(), error)
+        Loaded { events: self.recorder.into_events(), counts: self.counts, error }
     }
 
-    fn draw(&mut self, key: u64) -> Operation {
+    pub(super) fn draw(&mut self, key: u64) -> Operation {
         if key.is_multiple_of(COUNTER_EVERY) {
             return match self.prng.below(4) {
                 0 => Operation::Read,
@@ -124,26 +153,31 @@ impl<S: Stored, D: StorageDevice> Load<S, D> {
         // Each key once: several writes of one key that all overlap would make the checker try all of their orders.
         numbers.sort_unstable();
         numbers.dedup();
+        let as_future = self.prng.chance(0.3);
         match self.prng.below(4) {
-            0 => self.read_batch(&numbers),
-            1 => self.upsert_batch(&numbers),
-            2 => self.delete_batch(&numbers),
+            0 => self.read_batch(&numbers, as_future),
+            1 => self.upsert_batch(&numbers, as_future),
+            2 => self.delete_batch(&numbers, as_future),
             _ => numbers.into_iter().take(4).try_for_each(|key| self.start_read(key)),
         }
     }
 
-    fn read_batch(&mut self, numbers: &[u64]) -> Result<(), CallError> {
+    fn read_batch(&mut self, numbers: &[u64], as_future: bool) -> Result<(), CallError> {
         let keys: Vec<S::Key> = numbers.iter().map(|&key| S::key(key)).collect();
         let called: Vec<Called> =
             numbers.iter().map(|&key| self.recorder.call(key, Operation::Read)).collect();
-        let values = self.session.read_batch(&keys)?;
+        let values = match as_future {
+            true => wait_for(self.futures.read_batch(&keys))?,
+            false => self.session.read_batch(&keys)?,
+        };
+        self.count_batch(numbers.len(), as_future);
         for ((called, value), &key) in called.into_iter().zip(&values).zip(numbers) {
             self.recorder.answer(called, Outcome::Value(state_of::<S>(key, value.as_ref())?));
         }
         Ok(())
     }
 
-    fn upsert_batch(&mut self, numbers: &[u64]) -> Result<(), CallError> {
+    fn upsert_batch(&mut self, numbers: &[u64], as_future: bool) -> Result<(), CallError> {
         let mut called = Vec::new();
         for &key in numbers.iter().filter(|key| !key.is_multiple_of(COUNTER_EVERY)) {
             self.next_value += 1;
@@ -151,20 +185,34 @@ impl<S: Stored, D: StorageDevice> Load<S, D> {
         }
         let pairs: Vec<(S::Key, S::Value)> =
             called.iter().map(|&(_, key, value)| (S::key(key), S::value(value))).collect();
-        self.session.upsert_batch(&pairs)?;
+        match as_future {
+            true => wait_for(self.futures.upsert_batch(&pairs))?,
+            false => self.session.upsert_batch(&pairs)?,
+        }
+        self.count_batch(pairs.len(), as_future);
         called.into_iter().for_each(|(called, ..)| self.recorder.answer(called, Outcome::Done));
         Ok(())
     }
 
-    fn delete_batch(&mut self, numbers: &[u64]) -> Result<(), CallError> {
+    fn delete_batch(&mut self, numbers: &[u64], as_future: bool) -> Result<(), CallError> {
         let numbers: Vec<u64> =
             numbers.iter().copied().filter(|key| !key.is_multiple_of(COUNTER_EVERY)).take(4).collect();
         let keys: Vec<S::Key> = numbers.iter().map(|&key| S::key(key)).collect();
         let called: Vec<Called> =
             numbers.iter().map(|&key| self.recorder.call(key, Operation::Delete)).collect();
-        self.session.delete_batch(&keys)?;
+        match as_future {
+            true => wait_for(self.futures.delete_batch(&keys))?,
+            false => self.session.delete_batch(&keys)?,
+        }
+        self.count_batch(keys.len(), as_future);
         called.into_iter().for_each(|called| self.recorder.answer(called, Outcome::Done));
         Ok(())
+    }
+
+    fn count_batch(&mut self, operations: usize, as_future: bool) {
+        if as_future {
+            self.counts.by_futures += operations as u64;
+        }
     }
 
     fn start_read(&mut self, key: u64) -> Result<(), CallError> {

@@ -1,19 +1,25 @@
 //! The linearizability judge and, with power loss, the crash judge.
 //!
 //! Round after round: a new store with the smallest possible memory on a device that delays, reorders and cuts short; several
-//! threads that fight for few keys with all operations, single, batched and pending, while records turn read-only, leave
-//! memory and come back; one more that flushes. Then the history is checked. A round of the crash judge loses power, and what
-//! is found must be the last consistent point, or one whose flush was interrupted, and the same one for all keys.
+//! threads that fight for few keys with all operations, single, batched, pending and as futures, of which some are dropped, while
+//! records turn read-only, leave memory and come back; one more that flushes. Then the history is checked. A round of the
+//! crash judge loses power, and what is found must be the last consistent point, or one whose flush was interrupted, and the
+//! same one for all keys. Without power loss, some rounds have no device: there in-memory compaction moves the records.
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `load` | a thread's operations |
+//! | `load`, `futures` | a thread's operations |
+//! | `threads` | the threads of a round |
 //! | `round` | a round from creation to verdict |
+//! | `in_memory` | a round without a device |
 //! | `cut` | whether what a crash left is a point of the history |
 
 mod cut;
+mod futures;
+mod in_memory;
 mod load;
 mod round;
+mod threads;
 
 use self::round::{End, RoundCounts, run};
 use super::report::{Progress, Report};
@@ -48,6 +54,22 @@ fn draw_end(prng: &mut Prng, crash: bool) -> End {
     }
 }
 
+/// Part of the rounds that have no device, unless they are to lose power.
+const IN_MEMORY: f64 = 0.15;
+
+fn draw_shape(prng: &mut Prng, in_memory: bool) -> (&'static str, RunRound) {
+    match (prng.below(4), in_memory) {
+        (0, false) => (Words::NAME, run::<Words>),
+        (0, true) => (Words::NAME, in_memory::run::<Words>),
+        (1, false) => (Fixed::NAME, run::<Fixed>),
+        (1, true) => (Fixed::NAME, in_memory::run::<Fixed>),
+        (2, false) => (Varlen::NAME, run::<Varlen>),
+        (2, true) => (Varlen::NAME, in_memory::run::<Varlen>),
+        (_, false) => (Bulky::NAME, run::<Bulky>),
+        (_, true) => (Bulky::NAME, in_memory::run::<Bulky>),
+    }
+}
+
 /// So many operations must meet everything that rounds can hold.
 const ENOUGH_OPERATIONS: u64 = 300_000;
 
@@ -65,12 +87,8 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
         let seed = if rounds == 0 { options.seed } else { mix(options.seed).wrapping_add(rounds) };
         let mut prng = Prng::lane(seed, 0);
         let end = draw_end(&mut prng, options.crash);
-        let (shape, run): (_, RunRound) = match prng.below(4) {
-            0 => (Words::NAME, run::<Words>),
-            1 => (Fixed::NAME, run::<Fixed>),
-            2 => (Varlen::NAME, run::<Varlen>),
-            _ => (Bulky::NAME, run::<Bulky>),
-        };
+        let in_memory = !options.crash && prng.chance(IN_MEMORY);
+        let (shape, run) = draw_shape(&mut prng, in_memory);
         rounds += 1;
         match run(seed, options.threads, per_thread, end) {
             Ok(counts) => {
@@ -81,10 +99,15 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
                 sum.delayed += counts.delayed;
                 sum.reordered += counts.reordered;
                 sum.keys_found += counts.keys_found;
+                sum.load.by_futures += counts.load.by_futures;
+                sum.load.dropped_futures += counts.load.dropped_futures;
+                sum.in_memory += counts.in_memory;
+                sum.pages_reclaimed += counts.pages_reclaimed;
             }
             Err(message) => {
                 report.note("replay_seed", seed);
-                report.blame(format!("round {rounds} of seed {seed}, {shape}, {end:?}: {message}"));
+                let place = if in_memory { "in memory" } else { "on a device" };
+                report.blame(format!("round {rounds} of seed {seed}, {shape} {place}, {end:?}: {message}"));
             }
         }
         // A round that lost power at once has few operations: many of them must not look like a standstill.
@@ -102,11 +125,14 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
     report.note("delayed", sum.delayed);
     report.note("reordered", sum.reordered);
     report.note("keys_found", sum.keys_found);
+    report.note("by_futures", sum.load.by_futures);
+    report.note("dropped_futures", sum.load.dropped_futures);
+    report.note("in_memory", sum.in_memory);
+    report.note("pages_reclaimed", sum.pages_reclaimed);
     if report.guilty().is_none() && checked.operations >= ENOUGH_OPERATIONS {
         report.require(&["overlapping", "flushes", "pages_evicted", "device_reads", "delayed", "reordered"]);
-        if options.crash {
-            report.require(&["keys_found"]);
-        }
+        report.require(&["by_futures", "dropped_futures"]);
+        report.require(if options.crash { &["keys_found"] } else { &["in_memory", "pages_reclaimed"] });
     }
     report
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oxifaster_device::StorageDevice;
 use oxifaster_device::fault::{CrashPoint, FaultDevice};
 use oxifaster_device::sync::atomic::{AtomicBool, Ordering};
 use oxifaster_device::sync::thread;
 use oxifaster_store::{FasterKv, FasterKvConfig};
 
 use super::cut::{self, Point, READER};
-use super::load::{Load, Mixture};
-use crate::history::{Checked, Checker, Event, NEVER, Operation, Order, Outcome, Recorder, Response, State};
+use super::load::LoadCounts;
+use super::threads::Threads;
+use crate::history::{Checked, Checker, Event, NEVER, Operation, Order, Outcome, Response, State};
 use crate::judges::stored::{CallError, Stored, call};
 use crate::judges::subject::{small_config, unruly_plan};
 use crate::workload::{Distribution, Keys, Prng, Shape};
@@ -38,6 +40,11 @@ pub(super) struct RoundCounts {
     pub(super) delayed: u64,
     pub(super) reordered: u64,
     pub(super) keys_found: u64,
+    pub(super) load: LoadCounts,
+    /// Pages that in-memory compaction has given back.
+    pub(super) pages_reclaimed: u64,
+    /// Operations of stores without a device.
+    pub(super) in_memory: u64,
 }
 
 type StoreOf<S> = FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>;
@@ -61,7 +68,7 @@ struct Round<S: Stored> {
 }
 
 /// Bytes of a record of a shape, more or less.
-fn record_bytes<S: Stored>() -> u64 {
+pub(super) fn record_bytes<S: Stored>() -> u64 {
     match S::NAME {
         "words" => 24,
         "fixed" => 88,
@@ -139,7 +146,7 @@ impl<S: Stored> Round<S> {
                 self.device = self.device.crash(self.prng.next_u64());
                 self.reopen()?;
                 let points = points(created, crashed, &flushes);
-                let found = self.read_all()?;
+                let found = read_all::<S, _>(&self.store, &self.keys)?;
                 self.counts.keys_found = found.iter().filter(|(_, state)| state.is_some()).count() as u64;
                 self.counts.checked += cut::check(&events, &points, &found)?;
                 Ok(self.counts)
@@ -150,44 +157,19 @@ impl<S: Stored> Round<S> {
     /// Runs the threads; returns what they recorded.
     fn work(&mut self, threads: u32, operations: usize) -> Result<(Vec<Event>, Vec<Flushed>), String> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mixture = Mixture::draw(&mut self.prng);
         let flusher = self.start_flusher(&stop)?;
-        let mut running = Vec::new();
-        for thread in 0..threads {
-            let load = Load::<S, FaultDevice> {
-                session: self.store.start_session().map_err(|error| format!("start_session: {error}"))?,
-                recorder: Recorder::new(&self.order, thread, operations + 64),
-                prng: Prng::new(self.prng.next_u64()),
-                keys: Arc::clone(&self.keys),
-                mixture,
-                stop: Arc::clone(&stop),
-                next_value: u64::from(thread + 1) << 40,
-                pending: Vec::new(),
-                seen: [0; 64],
-            };
-            let body = move || load.run(operations);
-            running.push(thread::spawn("judge-load", body).map_err(|error| format!("spawn: {error}"))?);
-        }
-        let mut events = Vec::new();
-        let mut failed = None;
-        for handle in running {
-            match handle.join() {
-                Ok((recorded, error)) => {
-                    events.extend(recorded);
-                    failed = failed.or(error.and_then(|error| self.unexplained(&error)));
-                }
-                Err(_) => _ = failed.get_or_insert("a thread of the load panicked".to_owned()),
-            }
-        }
+        let mut prng = Prng::new(self.prng.next_u64());
+        let (store, order, keys, stop) = (&self.store, &self.order, &self.keys, &stop);
+        let worked = Threads::<S, _> { store, order, keys, stop, count: threads, operations }
+            .run(&mut prng, |error| self.unexplained(error));
         // Relaxed: joined below.
         stop.store(true, Ordering::Relaxed);
         let flushes = flusher.join().map_err(|_| "the flushing thread panicked".to_owned())?;
         let flush_error = flushes.iter().find_map(|flushed| flushed.error.clone());
         let flush_error = flush_error.filter(|_| !self.device.power_is_lost());
-        match failed.or(flush_error) {
-            Some(message) => Err(message),
-            None => Ok((events, flushes)),
-        }
+        let (events, counts) = worked?;
+        self.counts.load = counts;
+        flush_error.map_or(Ok((events, flushes)), Err)
     }
 
     /// The message of an error that a power loss does not explain.
@@ -229,36 +211,52 @@ impl<S: Stored> Round<S> {
         }
     }
 
-    fn read_all(&mut self) -> Result<Vec<(u64, State)>, String> {
-        let mut session = self.store.start_session().map_err(|error| format!("start_session: {error}"))?;
-        let mut found = Vec::new();
-        for key in 0..self.keys.count() {
-            match call::<S, _>(&mut session, key, Operation::Read) {
-                Ok(Outcome::Value(state)) => found.push((key, state)),
-                Ok(other) => return Err(format!("a read answered {other:?}")),
-                Err(error) => return Err(format!("reading key {key} at the end: {error}")),
-            }
-        }
-        Ok(found)
-    }
-
     /// Reads every key after everything else, as part of the history.
-    fn check_reading(mut self, mut events: Vec<Event>) -> Result<RoundCounts, String> {
-        let called = self.order.stamp();
-        let found = self.read_all()?;
-        let answered = self.order.stamp();
-        self.counts.keys_found = found.iter().filter(|(_, state)| state.is_some()).count() as u64;
-        events.extend(found.into_iter().map(|(key, state)| Event {
-            key,
-            thread: READER,
-            called,
-            operation: Operation::Read,
-            response: Response::Answered(answered, Outcome::Value(state)),
-        }));
-        let checked = Checker::new().check(events).map_err(|rejection| rejection.to_string())?;
+    fn check_reading(mut self, events: Vec<Event>) -> Result<RoundCounts, String> {
+        let (found, checked) = check_reading::<S, _>(&self.store, &self.order, &self.keys, events)?;
+        self.counts.keys_found = found;
         self.counts.checked += checked;
         Ok(self.counts)
     }
+}
+
+/// The states of all keys, by number.
+fn read_all<S: Stored, D: StorageDevice>(
+    store: &Arc<FasterKv<S::Key, S::Value, D>>,
+    keys: &Keys,
+) -> Result<Vec<(u64, State)>, String> {
+    let mut session = store.start_session().map_err(|error| format!("start_session: {error}"))?;
+    let mut found = Vec::new();
+    for key in 0..keys.count() {
+        match call::<S, _>(&mut session, key, Operation::Read) {
+            Ok(Outcome::Value(state)) => found.push((key, state)),
+            Ok(other) => return Err(format!("a read answered {other:?}")),
+            Err(error) => return Err(format!("reading key {key} at the end: {error}")),
+        }
+    }
+    Ok(found)
+}
+
+/// Reads every key after everything else, as part of the history, and checks that. Returns how many keys there are.
+pub(super) fn check_reading<S: Stored, D: StorageDevice>(
+    store: &Arc<FasterKv<S::Key, S::Value, D>>,
+    order: &Order,
+    keys: &Keys,
+    mut events: Vec<Event>,
+) -> Result<(u64, Checked), String> {
+    let called = order.stamp();
+    let found = read_all::<S, D>(store, keys)?;
+    let answered = order.stamp();
+    let there = found.iter().filter(|(_, state)| state.is_some()).count() as u64;
+    events.extend(found.into_iter().map(|(key, state)| Event {
+        key,
+        thread: READER,
+        called,
+        operation: Operation::Read,
+        response: Response::Answered(answered, Outcome::Value(state)),
+    }));
+    let checked = Checker::new().check(events).map_err(|rejection| rejection.to_string())?;
+    Ok((there, checked))
 }
 
 /// The last acknowledged point, and then those that were tried since and failed, until the crash.

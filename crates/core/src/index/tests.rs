@@ -68,7 +68,7 @@ fn only_whoever_saw_the_newest_address_publishes() {
 #[test]
 fn a_vacancy_takes_one_record_of_a_tag_that_nobody_has() {
     let index = HashIndex::new(2, 1).unwrap();
-    for tag in [7, 0, 0x3fff] {
+    for tag in [7, 1, 0x3fff] {
         let (late, vacancy) = (index.vacancy(hash(0, tag)).unwrap(), index.vacancy(hash(0, tag)).unwrap());
         assert!(vacancy.publish(address(600 + tag)));
         assert_eq!(address_of(&index, hash(0, tag)), Some(600 + tag));
@@ -94,6 +94,7 @@ fn a_vacancy_takes_one_record_of_a_tag_that_nobody_has() {
     assert!(!last.publish(address(1100)), "a chain of two since");
     assert_eq!(index.entries().count(), 7);
     assert!(index.vacancy(hash(1, 7)).is_some());
+    assert!(index.vacancy(hash(1, 0)).is_none(), "a glance can't tell it from a free entry");
 }
 
 #[test]

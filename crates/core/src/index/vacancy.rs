@@ -4,6 +4,8 @@
 //! there is a record, which is then published by another compare-exchange. Who has the record at hand makes the entry final
 //! with the record's address in it, at once.
 //!
+//! Tag 0 has no vacancy: at a glance a free entry looks like one of that tag. One key in 16,384 takes the longer way.
+//!
 //! The steps are those of the two-phase insert in the header of `index`, for a chain of one bucket: claim a free entry with a tentative
 //! one, fence, look again. It differs in one point: whatever else the second look sees, it withdraws and leaves the decision to
 //! `find_or_create`. That is as good as a final entry of the tag seen (invariant 1 needs only that nobody becomes final who has seen

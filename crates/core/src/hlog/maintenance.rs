@@ -481,15 +481,26 @@ impl Maintenance {
             self.writes.pop_front();
             moved = true;
         }
-        if moved {
+        if moved || self.is_settled() {
             let mut progress = self.log.progress.lock();
             if self.failed_at.is_none()
                 && self.writes.iter().all(|write| write.parts.iter().all(|part| !part.failed))
             {
                 progress.write_error = None;
             }
-            self.log.progress_made.notify_all();
+            if moved {
+                self.log.progress_made.notify_all();
+            }
         }
+    }
+
+    /// Everything that is to be written is written, and nothing fails: an error that is still told, of a queue that had nothing to
+    /// do and was replaced, is over.
+    fn is_settled(&self) -> bool {
+        self.failed_at.is_none()
+            && !self.log.has_failed_sync()
+            && self.writes.is_empty()
+            && self.submitted >= self.log.ring.safe_read_only()
     }
 
     fn remember_checksums(&self, page: u64) {
@@ -538,7 +549,31 @@ mod tests {
 
     use super::PAGES_IN_FLIGHT_MAX;
     use crate::epoch::LightEpoch;
+    use crate::error::{Error, ErrorKind};
     use crate::hlog::{HybridLog, HybridLogConfig, OwnerFacts};
+
+    /// The error of a queue that had nothing to write is over when the queue is replaced: no page has to be written for that.
+    #[test]
+    fn an_error_with_nothing_to_write_is_forgotten() {
+        let config = HybridLogConfig {
+            page_size_bits: 16,
+            memory_bytes: 6 << 16,
+            mutable_fraction: 0.9,
+            checksum_cache_bytes: 64 << 10,
+        };
+        let facts = OwnerFacts { hash_kind: 1, table_bits: 1, key_codec: 1, value_codec: 1 };
+        let device = Arc::new(FaultDevice::new(1));
+        let opened = HybridLog::open(&config, device, LightEpoch::new(), |_| Ok(facts)).unwrap();
+        let log = opened.start().unwrap();
+        log.report_write_error(Error::new(ErrorKind::Io, "a queue broke"));
+        log.wake_maintenance();
+        let since = clock::now();
+        while log.progress.lock().write_error.is_some() {
+            assert!(since.elapsed() < Duration::from_secs(20), "the error stays");
+            thread::sleep(Duration::from_millis(1));
+        }
+        log.close().unwrap();
+    }
 
     /// More pages than may be in flight become read-only at once, and the maintenance thread is called once.
     #[test]

@@ -15,6 +15,7 @@ use oxifaster::device::{
     IoRequest, MetadataSlot, QueueOptions, SpaceUse, Wait,
 };
 use oxifaster::prelude::*;
+use oxifaster::store::Started;
 
 /// What a device does wrong, and what it has seen.
 #[derive(Debug, Default)]
@@ -25,6 +26,9 @@ struct Whims {
     writes_fail: AtomicBool,
     /// Queues that exist break with their next reap, and stay so.
     broken_before: AtomicU64,
+    /// Queues from this number on panic with their next reap, as soon as they may; 0 is none.
+    panicking_from: AtomicU64,
+    may_panic: AtomicBool,
     queues: AtomicU64,
     writes: AtomicU64,
     failed_reaps: AtomicU64,
@@ -77,6 +81,13 @@ impl IoQueue for StubbornQueue {
         if self.number <= self.whims.broken_before.load(SeqCst) {
             self.whims.failed_reaps.fetch_add(1, SeqCst);
             return Err(error("this queue is broken"));
+        }
+        let panicking_from = self.whims.panicking_from.load(SeqCst);
+        if panicking_from != 0 && self.number >= panicking_from {
+            while !self.whims.may_panic.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            panic!("a queue with a bug of its own");
         }
         if self.whims.in_pairs.load(SeqCst) && self.below.in_flight() < 2 {
             if wait == Wait::No {
@@ -295,4 +306,34 @@ fn a_read_that_comes_while_another_is_waited_for_is_started_at_once() {
         assert_eq!((first.join().unwrap(), second), (Some(7), Some(8)));
     });
     assert_eq!(whims.lonely.load(SeqCst), 0, "a read was not started while another one was waited for");
+}
+
+/// The thread that reads for sessions and futures ends with a panic, here one of the device: whoever waits is told, those whose
+/// reads it had under way and those whose reads it had not looked at yet; and so is who comes later.
+#[test]
+fn a_panic_of_the_reading_thread_leaves_nobody_waiting() {
+    let (store, _below, whims) = open(16, 16);
+    let mut session = store.start_session().unwrap();
+    for key in 0..100_000 {
+        session.upsert(key, key + 7).unwrap();
+    }
+    whims.panicking_from.store(whims.queues.load(SeqCst) + 1, SeqCst);
+    let pending = (0..500).filter(|key| matches!(session.start_read(key), Ok(Started::Pending(_)))).count();
+    assert!(pending > 0);
+    whims.may_panic.store(true, SeqCst);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let late = Arc::clone(&store);
+    std::thread::spawn(move || {
+        let completed = session.complete_pending(true);
+        let futures = late.start_async_session().unwrap();
+        let later = pollster::block_on(futures.read(&1));
+        sender.send((completed, later)).unwrap();
+    });
+    let (completed, later) =
+        receiver.recv_timeout(Duration::from_secs(20)).expect("a read was never answered");
+    assert_eq!(completed.len(), pending);
+    assert!(completed.iter().all(|read| read.result.is_err()), "{completed:?}");
+    assert!(later.is_err());
+    whims.panicking_from.store(0, SeqCst);
+    store.close().unwrap();
 }

@@ -46,7 +46,8 @@ pub struct FasterKvConfig {
     pub hash_kind: Option<HashKind>,
     /// Overflow buckets of the index beyond its table. `None` is a quarter of the table.
     pub overflow_buckets: Option<u64>,
-    /// Threads that rebuild the index at open. `None` is the number of cores, at most 8.
+    /// Threads that rebuild the index at open. `None` is the number of cores, at most 8. Each holds a page that is not in memory; with
+    /// large pages fewer of them work, so that these take at most 32 MiB together.
     pub recovery_threads: Option<usize>,
     /// Device reads in flight at once: of one batch, and of all pending and asynchronous reads together. 1 to 4096; the
     /// default is 128.

@@ -384,7 +384,11 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
         self.plan
     }
 
-    /// The device.
+    /// The device, to ask it for its geometry, its space and what its own type tells.
+    ///
+    /// It is the very device that the store lives on, with all its methods. Whoever writes or truncates through it, blocks or
+    /// metadata, takes the ground from under the store: no undefined behaviour follows, and everything else may, lost data and errors of
+    /// corruption among it. Close the store first.
     ///
     /// # Examples
     /// ```

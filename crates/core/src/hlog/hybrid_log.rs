@@ -358,7 +358,9 @@ impl HybridLog {
 
     fn wait_for_frame(&self, page: u64) -> Result<(), Error> {
         let mut waiting_since = clock::now();
-        let mut ready_before = self.ring.ready_pages();
+        // A large page on a slow device takes longer than the limit; its parts tell that the device works.
+        let moved = || (self.ring.ready_pages(), self.counters.writes.load(Ordering::Relaxed));
+        let mut moved_before = moved();
         loop {
             self.ring.complete_shifts();
             self.wake_maintenance();
@@ -370,14 +372,14 @@ impl HybridLog {
                 return Err(error.duplicate());
             }
             drop(self.progress_made.wait_timeout(progress, WAIT_SLICE));
-            let ready = self.ring.ready_pages();
-            if ready != ready_before {
-                (ready_before, waiting_since) = (ready, clock::now());
+            let moved_now = moved();
+            if moved_now != moved_before {
+                (moved_before, waiting_since) = (moved_now, clock::now());
             } else if waiting_since.elapsed() > STALL_LIMIT {
                 return Err(Error::new(
                     ErrorKind::Io,
                     format!(
-                        "no page of the log became free for {} seconds: the device hangs",
+                        "no page of the log became free, and no write completed, for {} seconds: the device hangs",
                         STALL_LIMIT.as_secs()
                     ),
                 ));

@@ -481,15 +481,26 @@ impl Maintenance {
             self.writes.pop_front();
             moved = true;
         }
-        if moved {
+        if moved || self.is_settled() {
             let mut progress = self.log.progress.lock();
             if self.failed_at.is_none()
                 && self.writes.iter().all(|write| write.parts.iter().all(|part| !part.failed))
             {
                 progress.write_error = None;
             }
-            self.log.progress_made.notify_all();
+            if moved {
+                self.log.progress_made.notify_all();
+            }
         }
+    }
+
+    /// Everything that is to be written is written, and nothing fails: an error that is still told, of a queue that had nothing to
+    /// do and was replaced, is over.
+    fn is_settled(&self) -> bool {
+        self.failed_at.is_none()
+            && !self.log.has_failed_sync()
+            && self.writes.is_empty()
+            && self.submitted >= self.log.ring.safe_read_only()
     }
 
     fn remember_checksums(&self, page: u64) {
@@ -529,53 +540,4 @@ impl Part {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use oxifaster_device::fault::FaultDevice;
-    use oxifaster_device::sync::{clock, thread};
-
-    use super::PAGES_IN_FLIGHT_MAX;
-    use crate::epoch::LightEpoch;
-    use crate::hlog::{HybridLog, HybridLogConfig, OwnerFacts};
-
-    /// More pages than may be in flight become read-only at once, and the maintenance thread is called once.
-    #[test]
-    fn all_pages_are_written_after_one_call() {
-        let config = HybridLogConfig {
-            page_size_bits: 16,
-            memory_bytes: 32 << 16,
-            mutable_fraction: 0.9,
-            checksum_cache_bytes: 64 << 10,
-        };
-        let facts = OwnerFacts { hash_kind: 1, table_bits: 1, key_codec: 1, value_codec: 1 };
-        let device = Arc::new(FaultDevice::new(1));
-        let opened = HybridLog::open(&config, device, LightEpoch::new(), |_| Ok(facts)).unwrap();
-        let log = opened.start().unwrap();
-        let mut participant = log.ring().epoch().register();
-        while log.layout().page_of(log.ring().tail()) < 2 * PAGES_IN_FLIGHT_MAX as u64 + 3 {
-            let guard = participant.enter();
-            if log.allocate(&guard, 1000).is_err() {
-                drop(guard);
-                log.make_room(1000).unwrap();
-            }
-        }
-        let target = log.ring().align_tail();
-        log.ring().shift_read_only(target);
-        while log.ring().complete_shifts() < target {
-            thread::yield_now();
-        }
-        log.wake_maintenance();
-        let since = clock::now();
-        while log.ring().flushed_until() < target {
-            assert!(
-                since.elapsed() < Duration::from_secs(20),
-                "only {:?} is written",
-                log.ring().flushed_until()
-            );
-            thread::sleep(Duration::from_millis(1));
-        }
-        log.close().unwrap();
-    }
-}
+mod tests;

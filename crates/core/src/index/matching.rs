@@ -15,6 +15,9 @@
 //!    processor every load is an acquire, and the compiler moves no later access over [`glance`]'s, which may write memory
 //!    for all it knows.
 //! 2. x86-64 has SSE2.
+//! 3. These loads fault on addresses that are no multiple of 16, which the type of a bucket (words of 8 bytes) does not promise. Every
+//!    bucket there is comes from a [`BucketArray`](super::buckets::BucketArray): a region that is aligned to 4096 bytes (asserted where it
+//!    is made), cut into 64-byte pieces. A fault ends the process; it is no undefined behaviour, and debug builds say why.
 
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
 use crate::mutation::{Mutation, planted};
@@ -42,8 +45,9 @@ const ENTRIES_MASK: u32 = (1 << BUCKET_ENTRIES) - 1;
 pub(super) fn place_of(bucket: &Bucket, tag: u64) -> Option<usize> {
     /// The entries' bits of the mask, without the overflow word's.
     const ENTRIES: u32 = 0b0010_1010_1010_1010;
+    debug_assert!(std::ptr::from_ref(bucket).addr().is_multiple_of(64), "obligation 3");
     let mask: u32;
-    // SAFETY: obligations 1 and 2.
+    // SAFETY: obligations 1, 2 and 3.
     unsafe {
         std::arch::asm!(
             // The tag in every 16-bit lane; it is compared with the upper 16 bits of every word, and with what lies below.
@@ -89,8 +93,9 @@ pub(super) fn place_of(bucket: &Bucket, tag: u64) -> Option<usize> {
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 #[inline(always)]
 pub(super) fn glance(bucket: &Bucket, tag: u64) -> Glance {
+    debug_assert!(std::ptr::from_ref(bucket).addr().is_multiple_of(64), "obligation 3");
     let mask: u32;
-    // SAFETY: obligations 1 and 2.
+    // SAFETY: obligations 1, 2 and 3.
     unsafe {
         std::arch::asm!(
             // The upper 32 bits of the eight words, then their upper 16 bits: one lane for each word.

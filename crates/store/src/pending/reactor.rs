@@ -22,6 +22,7 @@ use oxifaster_device::{Completion, DeviceError, Interrupt, IoQueue, QueueOptions
 use super::Nesting;
 use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 
+/// Called with the answer, or dropped without one when the thread that has it panics: then that is the answer.
 type SearchReply = Box<dyn FnOnce(ColdSearch, Result<ColdFound, Error>) + Send>;
 type RoomReply = Box<dyn FnOnce(Result<(), Error>) + Send>;
 type Job = (ColdSearch, SearchReply);
@@ -95,6 +96,7 @@ impl Reactor {
         if threads.len() < 2 {
             let (inbox, log) = (Arc::clone(&self.rooms), Arc::clone(&self.log));
             let body = move || {
+                let _closing = CloseOnEnd(&inbox);
                 while let Some(jobs) = inbox.take(true) {
                     for (words, reply) in jobs {
                         reply(log.make_room(words));
@@ -211,12 +213,14 @@ fn run(log: &HybridLog, inbox: &Inbox, options: QueueOptions) {
     }
 }
 
-/// A reactor that is gone, by whatever way, accepts nothing.
-struct CloseOnEnd<'a>(&'a Mailbox<Job>);
+/// A thread that is gone, by whatever way, accepts nothing; and what it had accepted is dropped, which is an answer to whoever waits
+/// for it.
+struct CloseOnEnd<'a, T>(&'a Mailbox<T>);
 
-impl Drop for CloseOnEnd<'_> {
+impl<T> Drop for CloseOnEnd<'_, T> {
     fn drop(&mut self) {
         self.0.close();
+        drop(self.0.take(false));
     }
 }
 

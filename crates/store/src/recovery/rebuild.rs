@@ -18,6 +18,17 @@ use crate::operations::Core;
 /// Records whose buckets are asked for together: a pass over a large table would wait for each of them.
 const GROUP: usize = 32;
 
+/// Most bytes of the buffers that the threads of one recovery hold together, unless a single page is larger: they are no part of the
+/// planned memory, and small beside what a process takes beyond it.
+const BUFFER_BYTES_MAX: u64 = 32 << 20;
+
+/// Threads that work, of those asked for: not more than there are pages, and not so many that their buffers, of a page each, take
+/// more than they may.
+fn threads_for(asked: usize, pages: u64, page_bytes: u64) -> usize {
+    let at_most = pages.min(BUFFER_BYTES_MAX / page_bytes).max(1);
+    asked.min(usize::try_from(at_most).unwrap_or(usize::MAX))
+}
+
 /// What the threads of one recovery share.
 struct Pass<'a, K, V> {
     core: &'a Core<K, V>,
@@ -80,7 +91,7 @@ pub(crate) fn rebuild<K: PersistKey, V: PersistValue>(
         progress,
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(usize::try_from(pass.pages).unwrap_or(usize::MAX)) {
+        for _ in 1..threads_for(threads, pass.pages, layout.page_bytes()) {
             // Fewer threads take longer and find the same.
             if let Err(error) = thread::spawn_scoped(scope, "oxi-recovery", || pass.work()) {
                 tracing::warn!(%error, "a thread for recovery could not be started");
@@ -183,6 +194,23 @@ impl<K: PersistKey, V: PersistValue> Pass<'_, K, V> {
                 Ok(())
             }
             Err(RaiseRefused::Memory(error)) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUFFER_BYTES_MAX, threads_for};
+
+    #[test]
+    fn the_buffers_of_all_threads_stay_small() {
+        assert_eq!(threads_for(8, 1000, 32 << 20), 1, "a page of the largest size is all there may be");
+        assert_eq!(threads_for(8, 1000, 8 << 20), 4);
+        assert_eq!(threads_for(8, 1000, 1 << 20), 8);
+        assert_eq!((threads_for(8, 3, 1 << 16), threads_for(8, 0, 1 << 16)), (3, 1));
+        for page_size_bits in 16..=25 {
+            let threads = threads_for(1024, u64::MAX, 1 << page_size_bits);
+            assert!((1..=BUFFER_BYTES_MAX >> page_size_bits).contains(&(threads as u64)));
         }
     }
 }

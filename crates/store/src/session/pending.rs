@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use oxifaster_core::codec::{KeyBytes, PersistKey, PersistValue, ValueCodec};
-use oxifaster_core::error::Error;
+use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::status::Status;
 use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_device::StorageDevice;
@@ -56,8 +56,8 @@ impl<V> Completed<V> {
     }
 }
 
-/// A search that came back.
-type Finished = (PendingId, ColdSearch, Result<ColdFound, Error>);
+/// A search that came back, or an error in its place.
+type Finished = (PendingId, Option<ColdSearch>, Result<ColdFound, Error>);
 
 /// Where the reactor puts finished searches of one session.
 #[derive(Debug, Default)]
@@ -93,6 +93,31 @@ impl Inbox {
             arrivals.waited_for = false;
         }
         std::mem::take(&mut arrivals.finished)
+    }
+}
+
+/// Who owes the session an answer. Dropped without one, because the thread that had it ended, it answers with an error: a session
+/// that waits for all its reads must get all of them.
+#[derive(Debug)]
+struct Owed {
+    inbox: Arc<Inbox>,
+    id: PendingId,
+    answered: bool,
+}
+
+impl Owed {
+    fn answer(mut self, search: ColdSearch, result: Result<ColdFound, Error>) {
+        self.answered = true;
+        self.inbox.put((self.id, Some(search), result));
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if !self.answered {
+            let message = "the thread for device reads ended unexpectedly: close and reopen the store";
+            self.inbox.put((self.id, None, Err(Error::new(ErrorKind::Io, message))));
+        }
     }
 }
 
@@ -166,10 +191,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         };
         let search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
         let id = PendingId(self.pending.next);
-        let inbox = Arc::clone(&self.pending.inbox);
-        self.store.reactor()?.search(search, move |search, result| {
-            inbox.put((id, search, result));
-        });
+        let reactor = self.store.reactor()?;
+        let owed = Owed { inbox: Arc::clone(&self.pending.inbox), id, answered: false };
+        reactor.search(search, move |search, result| owed.answer(search, result));
         self.pending.next += 1;
         self.pending.in_flight += 1;
         self.worker.counters().pending.add(1);
@@ -212,7 +236,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
             let taken = self.pending.inbox.take(wait && self.pending.in_flight > 0);
             self.pending.in_flight -= taken.len();
             for (id, search, result) in taken {
-                count_reads(self.worker.counters(), &search);
+                search.iter().for_each(|search| count_reads(self.worker.counters(), search));
                 let result = result.and_then(|found| match found.record {
                     Some(record) if !record.tombstone => V::Codec::decode(&record.value).map(Some),
                     _ => Ok(None),

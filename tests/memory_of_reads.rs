@@ -52,9 +52,10 @@ fn read_all(store: &Store) {
                 let keys: Vec<u64> = (0..KEYS).map(|number| (number * 7 + thread * 61) % KEYS).collect();
                 for keys in keys.chunks(READS_IN_FLIGHT) {
                     let outcomes = session.rmw_batch(keys, |place, found| {
-                        assert!(*found == value(keys[place]), "key {}", keys[place]);
+                        let key = *keys.get(place).unwrap();
+                        assert!(*found == value(key), "key {key}");
                         if thread % 2 == 0 && place == 0 {
-                            let other = (keys[place] + 1) % KEYS;
+                            let other = (key + 1) % KEYS;
                             assert!(nested.read(&other).unwrap().unwrap() == value(other));
                         }
                         false
@@ -86,6 +87,5 @@ fn reads_of_many_sessions_stay_within_the_plan() {
     let largest = largest_resident(|| read_all(&store));
     assert!(store.stats().device_reads > THREADS * KEYS, "{:?}", store.stats());
     let bound = planned + planned / 4 + (64 << 20);
-    println!("{largest} bytes resident, {planned} planned");
     assert!(largest <= bound, "{largest} bytes resident, {bound} promised for {planned} planned");
 }

@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn now(pool: &BufferPool, blocks: usize) -> Option<IoBuffer> {
-        pool.take(blocks, Patience::Now).unwrap()
+        pool.take(blocks, Patience::Now).expect("memory for a few blocks")
     }
 
     #[test]

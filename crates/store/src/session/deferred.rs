@@ -34,6 +34,10 @@ use crate::pending::{ColdFound, ColdSearch, Numbered, SearchKey};
 /// What came of the operations of a key, when the search that they waited for had ended.
 #[derive(Debug)]
 #[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each device read, moved on at once: a box would cost more"
+)]
 pub(crate) enum Resumed {
     /// All have ended, or are not run any more.
     Ended,

@@ -13,8 +13,8 @@ use crate::judges::stored::Stored;
 use crate::judges::subject::small_config;
 use crate::workload::{Distribution, Keys, Prng};
 
-/// Part of the memory that live records take at most. Values that change their length, and deletes, need more records.
-const LIVE: f64 = 0.3;
+/// Percent of the memory that live records take at most. Values that change their length, and deletes, need more records.
+const LIVE_PERCENT: u64 = 30;
 
 /// Runs a round. It ends with a read of every key, whatever `end` says: there is nothing to open again.
 ///
@@ -29,7 +29,7 @@ pub(super) fn run<S: Stored>(
     let mut prng = Prng::new(seed);
     let mut config = small_config(&mut prng);
     config.table_size = 1 << (4 + prng.below(8));
-    let fitting = (config.log_memory_size as f64 * LIVE) as u64 / record_bytes::<S>();
+    let fitting = config.log_memory_size * LIVE_PERCENT / 100 / record_bytes::<S>();
     let count = if prng.chance(0.2) { 8 } else { 16 + prng.below(fitting.saturating_sub(16).max(1)) };
     let distribution =
         Distribution::HotSet { operations: 0.3 + prng.unit() / 2.0, keys: (16.0 / count as f64).min(1.0) };

@@ -36,7 +36,9 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     let ran: Vec<Result<Ran, Error>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..arguments.threads).map(|_| scope.spawn(|| append_until(&log, arguments, end))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Ok(Ran::default()))).collect()
+        // A thread that panicked is no measurement of nothing: the panic goes on here.
+        let ran = threads.into_iter().map(|thread| thread.join());
+        ran.map(|ran| ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     log.commit().map_err(failed)?;
     let time = started.elapsed();

@@ -16,7 +16,8 @@
 //! 6. Dropping a device never syncs. Dropping a queue waits for what is in flight, so that memory outlives I/O. A queue
 //!    may outlive its device but keeps no file open and no lock: what it is asked for afterwards completes as `Closed`.
 //! 7. One writer: a constructor takes a kernel-held lock and fails with `Locked` when somebody else has it. The lock
-//!    goes away with the process, however it ends.
+//!    goes away with the process, however it ends. A copy of the process that a fork makes is not the owner: dropping the
+//!    device there lets go of nothing, changes nothing and waits for nobody. Anything else is not supported there.
 
 use std::fmt;
 

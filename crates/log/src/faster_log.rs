@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use oxifaster_core::sync::Mutex;
+use oxifaster_core::sync::process::HomeProcess;
 use oxifaster_core::sync::thread::{JoinHandle, spawn};
 use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::StorageDevice;
@@ -27,6 +28,7 @@ pub struct FasterLog {
     pub(crate) recovered_until: u64,
     /// One truncation, cut or close at a time.
     pub(crate) exclusive: Mutex<Threads>,
+    home: HomeProcess,
 }
 
 /// What [`FasterLog::close`] joins.
@@ -64,7 +66,8 @@ impl FasterLog {
             tracing::warn!(report = ?opened.report, device = %shared.device.describe(), "a log was recovered");
         }
         let exclusive = Mutex::new(Threads { threads, closed: false });
-        Ok(Self { shared, report: opened.report, recovered_until, exclusive })
+        let home = HomeProcess::here();
+        Ok(Self { home, shared, report: opened.report, recovered_until, exclusive })
     }
 
     /// [`open`](Self::open) for programs that can't go on without their log.
@@ -219,8 +222,12 @@ impl FasterLog {
     /// in the log can still be read as long as the handle lives. Closing twice is fine.
     ///
     /// # Errors
-    /// As [`commit`](Self::commit). The log is closed in any case.
+    /// As [`commit`](Self::commit). The log is closed in any case. `Closed`, and nothing is done, in a copy of the process that a fork
+    /// made.
     pub fn close(&self) -> Result<(), Error> {
+        if !self.home.is_here() {
+            return Err(Error::new(ErrorKind::Closed, "the log belongs to the process that opened it"));
+        }
         let mut threads = self.exclusive.lock();
         if threads.closed {
             return Ok(());
@@ -269,6 +276,10 @@ impl FasterLog {
 
 impl Drop for FasterLog {
     fn drop(&mut self) {
+        if !self.home.is_here() {
+            // A copy of the process has none of the threads that a close would wait for.
+            return;
+        }
         if let Err(error) = self.close() {
             tracing::error!(%error, "a log was dropped and could not be closed");
         }

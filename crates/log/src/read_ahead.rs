@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use oxifaster_core::hand_over::{Mailbox, Reply, Sender, channel};
+use oxifaster_core::sync::process::HomeProcess;
 use oxifaster_core::sync::thread::{JoinHandle, spawn};
 use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_core::{Error, ErrorKind};
@@ -54,6 +55,7 @@ struct Expected {
 pub(crate) struct ReadAhead {
     jobs: Arc<Mailbox<Job>>,
     thread: Option<JoinHandle<()>>,
+    home: HomeProcess,
     expected: VecDeque<Expected>,
     /// Offset behind the last read that was posted.
     next: u64,
@@ -67,7 +69,8 @@ impl ReadAhead {
         let thread = spawn("oxf-log-ahead", move || run(&device, &inbox)).map_err(|error| {
             Error::new(ErrorKind::Io, "a thread that reads ahead could not be started").with_source(error)
         })?;
-        Ok(Self { jobs, thread: Some(thread), expected: VecDeque::new(), next: start })
+        let home = HomeProcess::here();
+        Ok(Self { jobs, thread: Some(thread), home, expected: VecDeque::new(), next: start })
     }
 
     /// Goes on at `start`, unless that is where it goes on anyway.
@@ -121,6 +124,9 @@ impl ReadAhead {
 
 impl Drop for ReadAhead {
     fn drop(&mut self) {
+        if !self.home.is_here() {
+            return;
+        }
         self.jobs.close();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("a thread that reads ahead panicked");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oxifaster_core::sync::atomic::{AtomicU32, AtomicU64};
+use oxifaster_core::sync::process::HomeProcess;
 use oxifaster_core::sync::thread::{JoinHandle, spawn};
 use oxifaster_core::sync::{Mutex, thread};
 use oxifaster_core::{Address, Error, ErrorKind};
@@ -79,6 +80,7 @@ impl FasterLogReaderConfig {
 pub struct FasterLogReader {
     shared: Arc<Shared>,
     looking: Option<JoinHandle<()>>,
+    home: HomeProcess,
 }
 
 impl FasterLog {
@@ -111,7 +113,7 @@ impl FasterLogReader {
             spawn("oxf-log-look", move || look_on(&log, config.poll_interval)).map_err(|error| {
                 Error::new(ErrorKind::Io, "a thread of the log could not be started").with_source(error)
             })?;
-        Ok(Self { shared, looking: Some(looking) })
+        Ok(Self { shared, looking: Some(looking), home: HomeProcess::here() })
     }
 
     /// Looks now, instead of after the interval, what was committed.
@@ -204,6 +206,9 @@ impl FasterLogReader {
 
 impl Drop for FasterLogReader {
     fn drop(&mut self) {
+        if !self.home.is_here() {
+            return;
+        }
         self.shared.end(Error::new(ErrorKind::Closed, "the reader was closed"));
         self.shared.progress.stop();
         if self.looking.take().is_some_and(|thread| thread.join().is_err()) {

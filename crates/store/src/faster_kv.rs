@@ -476,6 +476,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Drop for FasterKv<K, V, D> {
     fn drop(&mut self) {
+        if !self.core.log.is_at_home() {
+            // A copy of the process has none of the threads that a close would wait for.
+            return;
+        }
         if let Err(error) = self.close() {
             tracing::error!(%error, "closing the store on drop failed: call close() to handle this");
             self.core.log.abandon();

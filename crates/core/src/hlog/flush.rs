@@ -46,8 +46,11 @@ impl HybridLog {
     /// # Errors
     /// As [`flush`](Self::flush). After a failed sync the log is closed all the same; after any other error (a full device) it
     /// is open as before, and may be flushed or closed again. Operations that come while a close is under way are refused
-    /// in either case.
+    /// in either case. `Closed`, and nothing is done, in a copy of the process that a fork made.
     pub fn close(&self) -> Result<(), Error> {
+        if !self.is_at_home() {
+            return Err(Error::new(ErrorKind::Closed, "the store belongs to the process that opened it"));
+        }
         let _flushing = self.flushing.lock();
         match self.state() {
             LogState::Closed => return Ok(()),
@@ -78,6 +81,9 @@ impl HybridLog {
     /// Closes without a flush: what was acknowledged since the last consistent point is not part of the log. For owners that
     /// go away although [`close`](Self::close) failed.
     pub fn abandon(&self) {
+        if !self.is_at_home() {
+            return;
+        }
         let _flushing = self.flushing.lock();
         self.set_state(LogState::Closed);
         self.drain_guards();

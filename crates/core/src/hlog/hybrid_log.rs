@@ -17,6 +17,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use oxifaster_device::metadata::MetadataArea;
 use oxifaster_device::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use oxifaster_device::sync::process::HomeProcess;
 use oxifaster_device::sync::thread::JoinHandle;
 use oxifaster_device::sync::{Condvar, Mutex, clock};
 use oxifaster_device::{StorageDevice, Words};
@@ -129,6 +130,7 @@ pub struct HybridLog {
     pub(crate) flushing: Mutex<()>,
     pub(crate) counters: IoCounters,
     pub(crate) maintenance: Mutex<Option<JoinHandle<()>>>,
+    home: HomeProcess,
 }
 
 /// What [`HybridLog::allocate`] needs its caller to do.
@@ -170,6 +172,7 @@ impl HybridLog {
             flushing: Mutex::new(()),
             counters: IoCounters::default(),
             maintenance: Mutex::new(None),
+            home: HomeProcess::here(),
         })
     }
 
@@ -190,6 +193,12 @@ impl HybridLog {
     #[must_use]
     pub fn device(&self) -> &Arc<dyn StorageDevice> {
         &self.device
+    }
+
+    /// Whether this is the process that opened the log. In a copy of it, made by a fork, the log has no threads and owns nothing.
+    #[must_use]
+    pub fn is_at_home(&self) -> bool {
+        self.home.is_here()
     }
 
     /// Whether the log survives the process.

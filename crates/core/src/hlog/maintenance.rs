@@ -134,6 +134,9 @@ impl HybridLog {
 
     /// Stops and joins the maintenance thread. What it has not written is not written.
     pub fn stop_maintenance(&self) {
+        if !self.is_at_home() {
+            return;
+        }
         {
             let mut progress = self.progress.lock();
             progress.stop = true;

@@ -19,11 +19,13 @@ use crate::memory::Words;
 use crate::os::file as os;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::process::HomeProcess;
 use crate::{BLOCK_BYTES, IoBuffer};
 
 pub(crate) struct BlockFile {
     file: File,
     path: PathBuf,
+    home: HomeProcess,
     direct: AtomicBool,
     wrote: AtomicBool,
     reserve: Mutex<Reserve>,
@@ -65,6 +67,7 @@ impl BlockFile {
         Self {
             file,
             path: path.to_path_buf(),
+            home: HomeProcess::here(),
             direct: AtomicBool::new(direct),
             wrote: AtomicBool::new(false),
             reserve: Mutex::new(Reserve { end: 0, step_bytes: 0, limit: 0 }),
@@ -237,6 +240,10 @@ impl BlockFile {
 
 impl Drop for BlockFile {
     fn drop(&mut self) {
+        if !self.home.is_here() {
+            // The lock and the reserved space are the parent's: the open file is one for both.
+            return;
+        }
         if self.wrote.load(Ordering::Relaxed) {
             self.release_reserve();
         }

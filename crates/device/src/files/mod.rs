@@ -15,7 +15,8 @@
 //! 1. A constructor changes no byte of a file that exists: whether it is ours is for the layer above to find out.
 //! 2. The apparent size never exceeds the highest written block; reserved space is behind it and released on drop.
 //! 3. A device that was opened for reading takes no lock, makes no file and changes no byte.
-//! 4. The lock outlives every other file of the device (a segmented device closes its segments first).
+//! 4. A copy of the process, made by a fork, changes nothing by dropping its copy of the device.
+//! 5. The lock outlives every other file of the device (a segmented device closes its segments first).
 
 mod block_file;
 mod directory;

@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod canary;
 pub mod clock;
 pub mod mutation;
+pub mod process;
 pub mod random;
 pub mod thread;
 

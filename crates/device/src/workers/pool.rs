@@ -12,12 +12,14 @@ use super::{Backend, complete};
 use crate::device::Geometry;
 use crate::error::{DeviceError, DeviceErrorKind};
 use crate::queue::{IoRequest, QueueOptions};
+use crate::sync::process::HomeProcess;
 use crate::sync::thread::{JoinHandle, spawn};
 use crate::sync::{Condvar, Mutex};
 
 /// The workers of one device. Dropping it executes what was accepted, joins the threads and detaches every queue.
 pub(crate) struct WorkerPool<B: Backend> {
     shared: Arc<PoolShared<B>>,
+    home: HomeProcess,
 }
 
 /// What queues and workers share. It holds the backend only while the pool is open.
@@ -71,7 +73,7 @@ impl<B: Backend> WorkerPool<B> {
             workers_max: workers_max.max(1),
             name: name.to_owned(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), home: HomeProcess::here() }
     }
 
     /// A queue on this pool.
@@ -155,6 +157,10 @@ impl<B: Backend> PoolShared<B> {
 
 impl<B: Backend> Drop for WorkerPool<B> {
     fn drop(&mut self) {
+        if !self.home.is_here() {
+            // There are no workers here, and one may have held the lock when the process was copied.
+            return;
+        }
         let mut state = self.shared.state.lock();
         let backend = state.backend.take();
         let threads = std::mem::take(&mut state.threads);

@@ -118,6 +118,9 @@ impl Reactor {
 
 impl Drop for Reactor {
     fn drop(&mut self) {
+        if !self.log.is_at_home() {
+            return;
+        }
         self.searches.close();
         self.rooms.close();
         let current = std::thread::current().id();

@@ -80,7 +80,9 @@ fn latencies_are_sampled_and_ordered() {
     let batched = timed(&["--workload", "a", "--batch", "50"]);
     assert_eq!(number(&batched, "/latency_sampled_one_in"), 1);
     let batches = number(&batched, "/latency_nanoseconds/batch/timed");
-    assert!(batches.abs_diff(number(&batched, "/run/operations") / 50) <= 6, "{batched}");
+    // The window of the counters and that of the latencies open one after the other; on a busy machine some batches lie between.
+    let expected = number(&batched, "/run/operations") / 50;
+    assert!(batches.abs_diff(expected) <= 6 + expected / 100, "{batched}");
 }
 
 #[test]

@@ -95,6 +95,9 @@ fn a_vacancy_takes_one_record_of_a_tag_that_nobody_has() {
     assert_eq!(index.entries().count(), 7);
     assert!(index.vacancy(hash(1, 7)).is_some());
     assert!(index.vacancy(hash(1, 0)).is_none(), "a glance can't tell it from a free entry");
+    let mut zero = index.find_or_create(hash(1, 0));
+    zero.compare_exchange(address(700)).unwrap();
+    assert!(index.vacancy(hash(1, 7)).is_none(), "the first entry looks free and is not");
 }
 
 #[test]

@@ -4,14 +4,15 @@
 //! there is a record, which is then published by another compare-exchange. Who has the record at hand makes the entry final
 //! with the record's address in it, at once.
 //!
-//! Tag 0 has no vacancy: at a glance a free entry looks like one of that tag. One key in 16,384 takes the longer way.
+//! Tag 0 has no vacancy: at a glance a free entry looks like one of that tag. One key in 16,384 takes the longer way, and so do keys
+//! that come behind one of that tag into its bucket.
 //!
 //! The steps are those of the two-phase insert in the header of `index`, for a chain of one bucket: claim a free entry with a tentative
 //! one, fence, look again. It differs in one point: whatever else the second look sees, it withdraws and leaves the decision to
 //! `find_or_create`. That is as good as a final entry of the tag seen (invariant 1 needs only that nobody becomes final who has seen
 //! another), and as every insert does it at most once, waiting still ends.
 
-use oxifaster_device::sync::atomic::AtomicU64;
+use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 
 use super::chain::{Chain, fence_behind_take, settle, take};
 use super::entry::{address_field, tentative};
@@ -34,6 +35,10 @@ impl<'index> Vacancy<'index> {
     #[inline(always)]
     pub(super) fn of(chain: Chain<'index>, tag: u64) -> Option<Self> {
         let (place, free) = chain.free_at_once(tag)?;
+        // At a glance an entry of tag 0 looks free, too; claiming it would fail when the record is written already.
+        if free.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
         Some(Self { chain, free, place, tag })
     }
 

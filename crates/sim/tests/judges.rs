@@ -1,6 +1,5 @@
 //! The judges run with small numbers on the real store; the program `judge` runs them with large ones.
 
-use oxifaster_sim::judges::beyond_memory::{self, BeyondMemoryOptions};
 use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
@@ -42,18 +41,6 @@ fn bitflips() {
     assert_eq!(report.guilty(), None, "{report}");
     assert!(report.count("while_open_detected_at_read") > Some(10), "{report}");
     assert!(report.count("words_detected_at_open") > Some(100), "{report}");
-}
-
-#[test]
-fn beyond_memory() {
-    let options =
-        BeyondMemoryOptions { seed: 1, log_memory_bytes: 1 << 20, times: 10, threads: 3, verify_max: 30_000 };
-    let report = beyond_memory::judge(&options, &mut |message| eprintln!("{message}"));
-    assert_eq!(report.guilty(), None, "{report}");
-    for shape in ["words", "fixed", "varlen"] {
-        assert!(report.count(&format!("{shape}_log_mib")) >= Some(10), "{report}");
-        assert!(report.count(&format!("{shape}_device_reads")) > Some(100), "{report}");
-    }
 }
 
 #[test]

@@ -117,6 +117,16 @@ impl LogRing {
     /// Takes `words` words at the tail.
     #[inline]
     pub(crate) fn reserve(&self, words: u64) -> Result<Reserved, Refusal> {
+        match self.reserve_where(SEALED | LISTENED, self.slack, |start| start + words) {
+            Ok((start, _)) => Ok(Reserved { start, listened: false }),
+            Err(Refusal::Sealed) => self.reserve_listened(words),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The rest of [`reserve`](Self::reserve), where a bit of the tail is set.
+    #[cold]
+    fn reserve_listened(&self, words: u64) -> Result<Reserved, Refusal> {
         let (found, _) = self.reserve_where(SEALED, self.slack, |start| start + words)?;
         let listened = found & LISTENED != 0 && !planted(Mutation::ListenedUnseen);
         Ok(Reserved { start: found & !LISTENED, listened })

@@ -24,6 +24,7 @@ fn a_copy_of_the_process_does_not_close_the_log() {
         memory_bytes: 6 << 16,
         mutable_fraction: 0.9,
         checksum_cache_bytes: 64 << 10,
+        read_buffer_bytes: 1 << 20,
     };
     let facts = OwnerFacts { hash_kind: 1, table_bits: 1, key_codec: 1, value_codec: 1 };
     let device = FaultDevice::new(1);

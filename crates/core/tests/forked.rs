@@ -1,5 +1,5 @@
-#![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![expect(unsafe_code, reason = "the test makes a copy of its process; see below")]
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
 //! A copy of the process ends its copy of a log without waiting for a maintenance thread that it does not have.
 //!
 //! # Soundness

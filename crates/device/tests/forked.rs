@@ -1,5 +1,5 @@
-#![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![expect(unsafe_code, reason = "the test makes a copy of its process; see below")]
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
 //! A copy of the process drops its copy of a device: the owner keeps its lock and its space, and nobody waits for threads that
 //! the copy does not have.
 //!

@@ -402,7 +402,8 @@ fn cold_batches_of_futures_are_as_exact_as_single_operations() {
 #[test]
 fn a_batch_of_futures_holds_up_nobody() {
     let (store, below, _) = cold_store();
-    below.change_plan(|plan| plan.delay_by_time(1.0, Duration::from_millis(2)));
+    // Slower than the slowest processor appends, so that there is no room now and then.
+    below.change_plan(|plan| plan.delay_by_time(1.0, Duration::from_millis(20)));
     let pairs: Vec<(u64, u64)> = (0..60_000).map(|key| (2 * OTHERS + key, key)).collect();
     let (turns, written) = (AtomicUsize::new(0), AtomicBool::new(false));
     block_on(async {

@@ -1,7 +1,7 @@
 //! Operations of a batch that wait for the device, all of them together.
 //!
-//! Caller: batches, behind their last group ([`Worker::run_batch`], and those of asynchronous sessions). As many searches as the configuration allows are in
-//! flight at a time; each operation goes on as soon as its search has ended, in any order.
+//! Caller: batches, behind their last group ([`Worker::run_batch`], and those of asynchronous sessions). As many searches as the
+//! configuration allows are in flight at a time; each operation goes on as soon as its search has ended, in any order.
 //!
 //! ```text
 //! items       a   b   a   c   b   a             keys; all on the device

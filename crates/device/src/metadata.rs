@@ -303,32 +303,29 @@ impl MetadataArea {
 type Refusal = (DeviceErrorKind, String);
 
 fn choose(slots: [SlotState; 2], expected: ContentKind) -> Result<Option<Loaded>, Refusal> {
-    // First: what is valid beside it is older than what that other program has acknowledged.
-    if let [SlotState::OtherVersion(version), _] | [_, SlotState::OtherVersion(version)] = &slots {
-        return Err(other_version(*version));
-    }
     let [even, odd] = slots;
     let (best, other) = if even.rank() >= odd.rank() { (even, odd) } else { (odd, even) };
-    match best {
-        SlotState::Valid { kind, generation, payload, single } => {
+    match (best, other) {
+        // First: what is valid beside it is older than what that other program has acknowledged.
+        (SlotState::OtherVersion(version), _) | (_, SlotState::OtherVersion(version)) => Err((
+            DeviceErrorKind::InvalidRequest,
+            format!(
+                "holds metadata of format version {version}; this program knows version {FORMAT_VERSION}"
+            ),
+        )),
+        (SlotState::Valid { kind, generation, payload, single }, other) => {
             let other_damaged = !matches!(other, SlotState::Empty | SlotState::Valid { single: false, .. });
             accept(kind, generation, payload, single || other_damaged, expected)
         }
-        SlotState::Empty => Ok(None),
-        SlotState::OtherVersion(version) => Err(other_version(version)),
-        SlotState::Damaged => Err((DeviceErrorKind::Corrupt, "has no undamaged metadata slot".to_owned())),
-        SlotState::Foreign => Err((
+        (SlotState::Empty, _) => Ok(None),
+        (SlotState::Damaged, _) => {
+            Err((DeviceErrorKind::Corrupt, "has no undamaged metadata slot".to_owned()))
+        }
+        (SlotState::Foreign, _) => Err((
             DeviceErrorKind::InvalidRequest,
             "holds something that is not an oxifaster store".to_owned(),
         )),
     }
-}
-
-fn other_version(version: u32) -> Refusal {
-    (
-        DeviceErrorKind::InvalidRequest,
-        format!("holds metadata of format version {version}; this program knows version {FORMAT_VERSION}"),
-    )
 }
 
 fn accept(

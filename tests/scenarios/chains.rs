@@ -1,6 +1,6 @@
 //! Many records that share a chain of the index.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use oxifaster::prelude::*;
 
@@ -114,6 +114,55 @@ fn chain_order_of<V: Sample>(round: u64, folder: &std::path::Path) -> u64 {
     lost_races
 }
 
+/// So many tags, and three keys of each.
+fn keys_of_tags(tags: usize) -> Vec<[u64; 3]> {
+    let mut keys = vec![Vec::new(); tags];
+    for key in 0_u64.. {
+        let tag = usize::try_from(HashKind::Xxh3.hash(&key.to_le_bytes()).tag()).unwrap();
+        if let Some(of_tag) = keys.get_mut(tag) {
+            of_tag.push(key);
+        }
+        if key % 1024 == 0 && keys.iter().all(|of_tag| of_tag.len() >= 3) {
+            break;
+        }
+    }
+    keys.into_iter().map(|of_tag| of_tag[..3].try_into().unwrap()).collect()
+}
+
+/// Three threads insert keys of the same new tags, a batch of them at once, each thread in another order. Each has taken its tail
+/// space before it meets what the others have published behind it.
+fn chain_order_in_batches(folder: &std::path::Path) {
+    const BATCHES: usize = 24;
+    let tags = keys_of_tags(BATCHES * 32);
+    let config = || FasterKvConfig { table_size: 1, overflow_buckets: Some(400), ..small() };
+    let store = on_file_with::<u64, u64>(config(), folder);
+    let together = Barrier::new(3);
+    on_threads(3, |thread| {
+        let mut session = store.start_session().unwrap();
+        for tags in tags.chunks(32) {
+            let which = usize::try_from(thread).unwrap();
+            let mut pairs: Vec<_> = tags.iter().map(|keys| (keys[which], keys[which] + thread)).collect();
+            match thread {
+                0 => {}
+                1 => pairs.reverse(),
+                _ => pairs.rotate_left(16),
+            }
+            together.wait();
+            session.upsert_batch(&pairs).unwrap();
+        }
+    });
+    store.close().unwrap();
+    drop(store);
+    let store: Arc<_> = on_file_with::<u64, u64>(config(), folder);
+    let mut session = store.start_session().unwrap();
+    for keys in tags {
+        assert_eq!(
+            session.read_batch(&keys).unwrap(),
+            [0, 1, 2].map(|thread| Some(keys[thread] + thread as u64))
+        );
+    }
+}
+
 #[test]
 fn chain_order() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,4 +171,5 @@ fn chain_order() {
     let folder = tempfile::tempdir().unwrap();
     let lost_races: u64 = (0..12).map(|round| chain_order_of::<Vec<u8>>(round, folder.path())).sum();
     assert!(lost_races > 0, "nobody competed");
+    chain_order_in_batches(tempfile::tempdir().unwrap().path());
 }

@@ -212,6 +212,12 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "stock_left_zero",
+        story: "tail space that a batch took and did not use is left without a header, so that the rest of its block is not seen",
+        judge: "model --runs 200",
+        hangs: false,
+    },
+    Canary {
         name: "supersede_without_seal",
         story: "a record that a copy has superseded can still be changed",
         judge: "linearize --operations 3000000",

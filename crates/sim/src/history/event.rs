@@ -141,6 +141,30 @@ impl Event {
 }
 
 impl Operation {
+    /// The number that it writes or adds; 0 if there is none.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        match self {
+            Operation::Upsert(number) | Operation::InsertIfAbsent(number) | Operation::Add(number) => number,
+            Operation::CompareExchange { new, .. } => new,
+            Operation::Read | Operation::Delete | Operation::Remove | Operation::Decline => 0,
+        }
+    }
+
+    /// The same with a number that is higher by `by`, wrapping.
+    #[must_use]
+    pub fn with_number_raised_by(self, by: u64) -> Self {
+        match self {
+            Operation::Upsert(number) => Operation::Upsert(number.wrapping_add(by)),
+            Operation::InsertIfAbsent(number) => Operation::InsertIfAbsent(number.wrapping_add(by)),
+            Operation::Add(number) => Operation::Add(number.wrapping_add(by)),
+            Operation::CompareExchange { expected, new } => {
+                Operation::CompareExchange { expected, new: new.wrapping_add(by) }
+            }
+            other @ (Operation::Read | Operation::Delete | Operation::Remove | Operation::Decline) => other,
+        }
+    }
+
     /// The state after this operation takes effect on `state`; `None` if it would not have given `outcome` then. Without
     /// an outcome anything may have come back.
     #[must_use]

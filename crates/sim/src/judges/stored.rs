@@ -107,6 +107,60 @@ pub fn call<S: Stored, D: StorageDevice>(
     })
 }
 
+/// Runs operations of one kind as one batch. Kinds that have none are run one after the other.
+///
+/// # Errors
+/// The store's, and what it shows that nobody wrote.
+pub fn call_batch<S: Stored, D: StorageDevice>(
+    session: &mut SessionOf<S, D>,
+    items: &[(u64, Operation)],
+) -> Result<Vec<Outcome>, CallError> {
+    let keys = || items.iter().map(|&(number, _)| S::key(number)).collect::<Vec<_>>();
+    let pairs = || items.iter().map(|&(number, operation)| (S::key(number), S::value(operation.number())));
+    Ok(match items.first().map(|&(_, operation)| operation) {
+        Some(Operation::Read) => {
+            let values = session.read_batch(&keys())?;
+            let states = items.iter().zip(&values).map(|(item, value)| state_of::<S>(item.0, value.as_ref()));
+            states.map(|state| state.map(Outcome::Value)).collect::<Result<_, _>>()?
+        }
+        Some(Operation::Upsert(_)) => {
+            session.upsert_batch(&pairs().collect::<Vec<_>>())?;
+            vec![Outcome::Done; items.len()]
+        }
+        Some(Operation::Delete) => {
+            session.delete_batch(&keys())?;
+            vec![Outcome::Done; items.len()]
+        }
+        Some(Operation::InsertIfAbsent(_)) => {
+            let inserted = session.insert_if_absent_batch(&pairs().collect::<Vec<_>>())?;
+            inserted.into_iter().map(Outcome::Inserted).collect()
+        }
+        Some(Operation::Add(_)) => add_batch::<S, D>(session, items, &keys())?,
+        _ => items
+            .iter()
+            .map(|&(number, operation)| call::<S, D>(session, number, operation))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn add_batch<S: Stored, D: StorageDevice>(
+    session: &mut SessionOf<S, D>,
+    items: &[(u64, Operation)],
+    keys: &[S::Key],
+) -> Result<Vec<Outcome>, CallError> {
+    let mut sums = vec![Ok(0); items.len()];
+    let outcomes = session.rmw_batch(keys, |place, value| {
+        let (Some(sum), Some((_, operation))) = (sums.get_mut(place), items.get(place)) else { return false };
+        *sum = S::number(value).map(|before| before.wrapping_add(operation.number()));
+        if let Ok(sum) = sum {
+            *value = S::value(*sum);
+        }
+        sum.is_ok()
+    })?;
+    let each = sums.into_iter().zip(outcomes).zip(items);
+    each.map(|((sum, outcome), (number, _))| added(*number, sum, outcome)).collect()
+}
+
 /// Every so many additions the closure lets other threads run: between the store's reading and its writing, where updates
 /// get lost.
 const YIELD_EVERY: u64 = 64;
@@ -128,7 +182,12 @@ fn add<S: Stored, D: StorageDevice>(
         }
         seen.is_ok()
     })?;
-    let sum = seen.map_err(|message| CallError::Wrong(format!("key {number}, in an rmw: {message}")))?;
+    added(number, seen, outcome)
+}
+
+/// The outcome of an addition whose closure saw to `sum`.
+fn added(number: u64, sum: Result<u64, String>, outcome: RmwOutcome) -> Result<Outcome, CallError> {
+    let sum = sum.map_err(|message| CallError::Wrong(format!("key {number}, in an rmw: {message}")))?;
     match outcome {
         RmwOutcome::Created => Ok(Outcome::Added { sum, created: true }),
         RmwOutcome::Updated => Ok(Outcome::Added { sum, created: false }),

@@ -6,7 +6,7 @@ use oxifaster_core::error::ErrorKind;
 use oxifaster_device::fault::{CrashPoint, FaultDevice, FaultPlan, Trigger};
 use oxifaster_store::{FasterKv, FasterKvConfig, RecoveryReport};
 
-use super::stored::{CallError, SessionOf, Stored, call};
+use super::stored::{CallError, SessionOf, Stored, call, call_batch};
 use crate::history::{Operation, Outcome};
 use crate::model::{Ending, Failure, Fault, Subject};
 use crate::workload::{Prng, Shape};
@@ -148,6 +148,15 @@ impl<S: Stored> Subject for StoreSubject<S> {
         };
         call::<S, _>(session, key, operation)
             .map_err(|error| self.judge_error(error, &format!("key {key}, {operation:?}")))
+    }
+
+    fn call_batch(&mut self, items: &[(u64, Operation)]) -> Result<Vec<Outcome>, Failure> {
+        let Some(session) = self.session.as_mut() else {
+            return Err(Failure::Violation("the store is not open".to_owned()));
+        };
+        call_batch::<S, _>(session, items).map_err(|error| {
+            self.judge_error(error, &format!("a batch of {}: {:?}", items.len(), items.first()))
+        })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::subject::Fault;
+use crate::history::Operation;
 use crate::workload::{Distribution, Keys, Prng};
 
 /// One step. It means something at every place of a plan, so that plans can be cut.
@@ -37,6 +38,15 @@ pub enum Step {
         count: u64,
         /// Value of the first; each next one is higher by 1.
         number: u64,
+    },
+    /// One call for many keys, from this one on, in any order, some of them more than once.
+    Batch {
+        /// What is done to each; the number of each next one is higher by 1.
+        operation: Operation,
+        /// First key.
+        key: u64,
+        /// How many.
+        count: u64,
     },
     /// Reads every key.
     ReadAll,
@@ -87,7 +97,7 @@ impl Numbers {
 }
 
 /// Kinds of steps with the weights that a plan draws for them.
-const WEIGHTS_MAX: [u64; 15] = [
+const WEIGHTS_MAX: [u64; 16] = [
     300, // read
     300, // upsert
     200, // add
@@ -98,11 +108,12 @@ const WEIGHTS_MAX: [u64; 15] = [
     60,  // exchange
     30,  // exchange wrongly
     6,   // burst
+    12,  // batch
     2,   // read all
     20,  // flush
     4,   // reopen
     8,   // kill or power loss
-    8,   // plant
+    12,  // plant
 ];
 
 impl Plan {
@@ -131,7 +142,7 @@ impl Plan {
     }
 }
 
-fn draw_step(prng: &mut Prng, weights: &[u64; 15], keys: &Keys, numbers: &mut Numbers) -> Step {
+fn draw_step(prng: &mut Prng, weights: &[u64; 16], keys: &Keys, numbers: &mut Numbers) -> Step {
     let mut left = prng.below(weights.iter().sum());
     let kind = weights.iter().position(|&weight| {
         let hit = left < weight;
@@ -155,11 +166,12 @@ fn draw_step(prng: &mut Prng, weights: &[u64; 15], keys: &Keys, numbers: &mut Nu
             numbers.next += count;
             Step::Burst { key, count, number }
         }
-        10 => Step::ReadAll,
-        11 => Step::Flush,
-        12 => Step::Reopen,
-        13 if prng.chance(0.3) => Step::Kill,
-        13 => Step::LosePower(prng.next_u64()),
+        10 => draw_batch(prng, key, numbers),
+        11 => Step::ReadAll,
+        12 => Step::Flush,
+        13 => Step::Reopen,
+        14 if prng.chance(0.3) => Step::Kill,
+        14 => Step::LosePower(prng.next_u64()),
         _ => {
             let after = prng.below(30);
             Step::Plant(match prng.below(4) {
@@ -169,6 +181,21 @@ fn draw_step(prng: &mut Prng, weights: &[u64; 15], keys: &Keys, numbers: &mut Nu
             })
         }
     }
+}
+
+/// Up to some groups of what the store does together.
+fn draw_batch(prng: &mut Prng, key: u64, numbers: &mut Numbers) -> Step {
+    let count = 1 + prng.below(100);
+    let number = numbers.next + 1;
+    numbers.next += count;
+    let operation = match prng.below(6) {
+        0 => Operation::Read,
+        1 | 2 => Operation::Upsert(number),
+        3 => Operation::Add(number),
+        4 => Operation::InsertIfAbsent(number),
+        _ => Operation::Delete,
+    };
+    Step::Batch { operation, key, count }
 }
 
 #[cfg(test)]
@@ -192,6 +219,6 @@ mod tests {
                     .any(|step| { matches!(step, Step::Kill | Step::LosePower(_) | Step::Plant(_)) })
             );
         }
-        assert_eq!(kinds.len(), 16);
+        assert_eq!(kinds.len(), 17);
     }
 }

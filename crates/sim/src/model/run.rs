@@ -94,6 +94,7 @@ impl Run<'_> {
             Step::Burst { key, count, number } => (0..count).try_for_each(|n| {
                 self.call((key + n) % self.keys, Operation::Upsert(number.wrapping_add(n)))
             }),
+            Step::Batch { operation, key, count } => self.call_batch(operation, key, count),
             Step::ReadAll => self.read_all().and_then(|found| self.violation_if(self.oracle.compare(&found))),
             Step::Flush => self.flush(),
             Step::Reopen => self.reopen(),
@@ -124,6 +125,20 @@ impl Run<'_> {
         let outcome = self.subject.call(key, operation)?;
         self.ran.operations += 1;
         self.oracle.answered(key, operation, outcome).map_err(Failure::Violation)
+    }
+
+    fn call_batch(&mut self, operation: Operation, first: u64, count: u64) -> Result<(), Failure> {
+        let items: Vec<(u64, Operation)> = (0..count)
+            .map(|n| ((first + mix(first ^ n) % count) % self.keys, operation.with_number_raised_by(n)))
+            .collect();
+        let outcomes = self.subject.call_batch(&items)?;
+        if outcomes.len() != items.len() {
+            return Err(Failure::Violation(format!("{} calls, {} answers", items.len(), outcomes.len())));
+        }
+        self.ran.operations += count;
+        items.into_iter().zip(outcomes).try_for_each(|((key, operation), outcome)| {
+            self.oracle.answered(key, operation, outcome).map_err(Failure::Violation)
+        })
     }
 
     fn read_all(&mut self) -> Result<Contents, Failure> {

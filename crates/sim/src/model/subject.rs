@@ -41,6 +41,14 @@ pub trait Subject {
     /// A failure; an operation has no others.
     fn call(&mut self, key: u64, operation: Operation) -> Result<Outcome, Failure>;
 
+    /// Runs operations of one kind, each on its key, in their order where keys are equal; all outcomes.
+    ///
+    /// # Errors
+    /// A failure; which of them took effect is not known then.
+    fn call_batch(&mut self, items: &[(u64, Operation)]) -> Result<Vec<Outcome>, Failure> {
+        items.iter().map(|&(key, operation)| self.call(key, operation)).collect()
+    }
+
     /// Makes durable what was acknowledged.
     ///
     /// # Errors

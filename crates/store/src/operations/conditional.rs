@@ -113,7 +113,7 @@ where
     }
 
     #[inline(always)]
-    fn append_at_once(
+    fn append_at_once<const IN_GROUP: bool>(
         &mut self,
         core: &Core<K, V>,
         guard: &EpochGuard<'_>,
@@ -121,14 +121,16 @@ where
         context: &mut Context<'_>,
     ) -> Result<Option<T>, Error> {
         let Some(vacancy) = core.index.vacancy(self.key.hash) else { return Ok(None) };
+        let stock = if IN_GROUP { context.stock.as_deref_mut() } else { None };
+        let counters = context.counters;
         let (decision, result) = (self.decide)(None)?;
         let appended = match decision {
             Decision::Keep | Decision::Delete => true,
             Decision::Put(value) => {
                 let encoded = V::Codec::encode(&value)?;
-                core.append_first(guard, vacancy, self.key, encoded.as_ref(), context)?
+                core.append_first(guard, vacancy, self.key, encoded.as_ref(), stock, counters)?
             }
-            Decision::PutGiven => core.append_first(guard, vacancy, self.key, self.given, context)?,
+            Decision::PutGiven => core.append_first(guard, vacancy, self.key, self.given, stock, counters)?,
         };
         Ok(appended.then_some(result))
     }
@@ -219,14 +221,14 @@ where
     }
 
     #[inline(always)]
-    fn append_at_once(
+    fn append_at_once<const IN_GROUP: bool>(
         &mut self,
         core: &Core<K, V>,
         guard: &EpochGuard<'_>,
         floor: Address,
         context: &mut Context<'_>,
     ) -> Result<Option<V>, Error> {
-        self.otherwise.append_at_once(core, guard, floor, context)
+        self.otherwise.append_at_once::<IN_GROUP>(core, guard, floor, context)
     }
 
     fn attempt(
@@ -370,7 +372,13 @@ impl<F> Conditional<'_, F> {
         if let Some(bytes) = bytes
             && !record.fits(bytes.len())
         {
-            match attempt.core.prepare(attempt.guard, &attempt.slot, self.key, NewValue::Bytes(bytes))? {
+            match attempt.core.prepare(
+                attempt.guard,
+                &attempt.slot,
+                self.key,
+                NewValue::Bytes(bytes),
+                attempt.context,
+            )? {
                 Step::Done(record) => prepared = Some(record),
                 Step::Blocked(obstacle) => return Ok(Step::Blocked(obstacle)),
             }

@@ -8,13 +8,13 @@ use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hash::HashKind;
-use oxifaster_core::hlog::{HybridLog, LEAD_WORDS, LogState, RECORD_WORDS_ALWAYS};
+use oxifaster_core::hlog::{HybridLog, LEAD_WORDS, LogState, NeedsRoom, RECORD_WORDS_ALWAYS};
 use oxifaster_core::index::{HashIndex, IndexSlot, Vacancy};
 use oxifaster_core::record::{RecordFlags, RecordLayout, RecordRef};
 
-use super::{Context, Key, Obstacle, Step};
+use super::{Context, Key, Obstacle, Step, Stock};
 use crate::reclaim::Reclaim;
-use crate::statistics::Registry;
+use crate::statistics::{Registry, SessionCounters};
 
 /// Log, index and what the types fix.
 #[derive(Debug)]
@@ -127,9 +127,9 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         slot: &mut IndexSlot<'_>,
         key: Key<'_>,
         value: NewValue<'_>,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Step<()>, Error> {
-        let prepared = match self.prepare(guard, slot, key, value)? {
+        let prepared = match self.prepare(guard, slot, key, value, context)? {
             Step::Done(prepared) => prepared,
             Step::Blocked(obstacle) => return Ok(Step::Blocked(obstacle)),
         };
@@ -144,13 +144,14 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         vacancy: Vacancy<'_>,
         key: Key<'_>,
         value: &[u8],
-        context: &Context<'_>,
+        stock: Option<&mut Stock>,
+        counters: &SessionCounters,
     ) -> Result<bool, Error> {
         let size_words = self.record_words(key.bytes.len(), value.len())?;
-        let Ok(address) = self.log.allocate(guard, size_words) else { return Ok(false) };
+        let Ok(address) = self.allocate(guard, size_words, Address::NULL, stock) else { return Ok(false) };
         let value = NewValue::Bytes(value);
         let prepared = self.prepare_at(guard, address, size_words, Address::NULL, key, value);
-        Ok(self.count_published(vacancy.publish(address), prepared, context))
+        Ok(Self::count_published(vacancy.publish(address), prepared, counters))
     }
 
     /// Writes a record at the tail that nobody can see yet.
@@ -161,14 +162,30 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         slot: &IndexSlot<'_>,
         key: Key<'_>,
         value: NewValue<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Step<Prepared<'g>>, Error> {
         let size_words = self.record_words(key.bytes.len(), value.bytes().len())?;
-        match self.log.allocate(guard, size_words) {
-            Ok(address) => {
-                let previous = slot.address();
-                Ok(Step::Done(self.prepare_at(guard, address, size_words, previous, key, value)))
-            }
+        let previous = slot.address();
+        match self.allocate(guard, size_words, previous, context.stock.as_deref_mut()) {
+            Ok(address) => Ok(Step::Done(self.prepare_at(guard, address, size_words, previous, key, value))),
             Err(_) => Ok(Step::Blocked(Obstacle::Room(size_words))),
+        }
+    }
+
+    /// Takes space for a record that will follow `previous`: of what the group has in stock, or at the tail.
+    #[inline(always)]
+    fn allocate(
+        &self,
+        guard: &EpochGuard<'_>,
+        size_words: u64,
+        previous: Address,
+        stock: Option<&mut Stock>,
+    ) -> Result<Address, NeedsRoom> {
+        match stock {
+            Some(stock) if Self::LAYOUT.fixed_words().is_some() => {
+                stock.take(&self.log, guard, size_words, previous)
+            }
+            _ => self.log.allocate(guard, size_words),
         }
     }
 
@@ -206,7 +223,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     ) -> Step<()> {
         // Release, in the slot: whoever finds the address sees the record's words.
         let published = slot.compare_exchange(prepared.address).is_ok();
-        if self.count_published(published, prepared, context) {
+        if Self::count_published(published, prepared, context.counters) {
             Step::Done(())
         } else {
             Step::Blocked(Obstacle::Contended)
@@ -215,13 +232,13 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
 
     /// Counts a record that was `published`, or marks it invalid; which of them.
     #[inline(always)]
-    fn count_published(&self, published: bool, prepared: Prepared<'_>, context: &Context<'_>) -> bool {
+    fn count_published(published: bool, prepared: Prepared<'_>, counters: &SessionCounters) -> bool {
         if published {
-            context.counters.appended.add(1);
-            context.counters.appended_words.add(prepared.size_words);
+            counters.appended.add(1);
+            counters.appended_words.add(prepared.size_words);
         } else {
             prepared.record.mark_invalid();
-            context.counters.lost_races.add(1);
+            counters.lost_races.add(1);
         }
         published
     }

@@ -31,7 +31,7 @@ where
     loop {
         let obstacle = {
             let guard = participant.enter();
-            let mut context = Context { scratch, counters, cold: cold.as_ref() };
+            let mut context = Context { scratch, counters, cold: cold.as_ref(), stock: None };
             match operation.attempt(core, &guard, &mut context)? {
                 Step::Done(output) => return Ok(output),
                 Step::Blocked(obstacle) => obstacle,

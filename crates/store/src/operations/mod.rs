@@ -32,6 +32,7 @@ mod delete;
 mod drive;
 mod read;
 mod shortcut;
+mod stock;
 mod upsert;
 
 pub(crate) use self::core::{Borders, Core, Located, NewValue};
@@ -41,6 +42,7 @@ pub(crate) use delete::Delete;
 pub(crate) use drive::{count_reads, drive, remove_obstacle};
 pub(crate) use read::{Found, Read};
 pub(crate) use shortcut::{append_at_once, shortcut};
+pub(crate) use stock::Stock;
 pub(crate) use upsert::Upsert;
 
 use oxifaster_core::Address;
@@ -91,6 +93,8 @@ pub(crate) struct Context<'c> {
     pub(crate) counters: &'c SessionCounters,
     /// What a cold search found, if one was made for this operation.
     pub(crate) cold: Option<&'c ColdFound>,
+    /// Where the operation's group has tail space in stock.
+    pub(crate) stock: Option<&'c mut Stock>,
 }
 
 /// An operation that can be attempted.
@@ -126,12 +130,12 @@ pub(crate) trait Operation<K, V> {
 
     /// The whole operation where it comes to appending a record right away, in a store that is open for updates: nobody has the
     /// key's tag, or no record of its chain at or above `floor`, where the mutable region begins, counts. `None`: nothing
-    /// happened, it has to be attempted.
+    /// happened, it has to be attempted. `IN_GROUP`: there may be a stock; the compiler forgets that there is none.
     ///
     /// # Errors
     /// Keys or values that can't be encoded.
     #[inline(always)]
-    fn append_at_once(
+    fn append_at_once<const IN_GROUP: bool>(
         &mut self,
         _core: &Core<K, V>,
         _guard: &EpochGuard<'_>,

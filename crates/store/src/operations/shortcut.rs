@@ -50,7 +50,7 @@ pub(crate) fn shortcut<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
 /// # Errors
 /// The operation's.
 #[inline(always)]
-pub(crate) fn append_at_once<K: PersistKey, V: PersistValue, O: Operation<K, V>>(
+pub(crate) fn append_at_once<const IN_GROUP: bool, K: PersistKey, V: PersistValue, O: Operation<K, V>>(
     core: &Core<K, V>,
     guard: &EpochGuard<'_>,
     operation: &mut O,
@@ -60,5 +60,5 @@ pub(crate) fn append_at_once<K: PersistKey, V: PersistValue, O: Operation<K, V>>
     if !O::UPDATES || floor == Address::MAX {
         return Ok(None);
     }
-    operation.append_at_once(core, guard, floor, context)
+    operation.append_at_once::<IN_GROUP>(core, guard, floor, context)
 }

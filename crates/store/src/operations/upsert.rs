@@ -43,15 +43,19 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
     }
 
     #[inline(always)]
-    fn append_at_once(
+    fn append_at_once<const IN_GROUP: bool>(
         &mut self,
         core: &Core<K, V>,
         guard: &EpochGuard<'_>,
         floor: Address,
         context: &mut Context<'_>,
     ) -> Result<Option<()>, Error> {
+        let stock = if IN_GROUP { context.stock.as_deref_mut() } else { None };
         if let Some(vacancy) = core.index.vacancy(self.key.hash) {
-            return Ok(core.append_first(guard, vacancy, self.key, self.value, context)?.then_some(()));
+            let counters = context.counters;
+            return Ok(core
+                .append_first(guard, vacancy, self.key, self.value, stock, counters)?
+                .then_some(()));
         }
         match core.index.find_at_once(self.key.hash) {
             Some(mut slot) if slot.address() < floor && !canary::armed("upsert_in_read_only") => {

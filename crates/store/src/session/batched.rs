@@ -5,6 +5,7 @@
 
 use std::marker::PhantomData;
 
+use oxifaster_core::Address;
 use oxifaster_core::codec::{
     FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
 };
@@ -40,6 +41,11 @@ impl<K: PersistKey, V: PersistValue, Q: KeyBytes> Batched<K, V> for Reads<V, Q> 
     type Item = Q;
     type Output = Vec<Option<V>>;
     const CONDITIONAL: bool = false;
+
+    #[inline(always)]
+    fn appends(_: Address) -> bool {
+        false
+    }
 
     #[inline(always)]
     fn encode(key: &Q) -> Result<impl AsRef<[u8]>, Error> {
@@ -86,6 +92,11 @@ where
     type Item = (KA, VA);
     type Output = ();
     const CONDITIONAL: bool = false;
+
+    #[inline(always)]
+    fn appends(_: Address) -> bool {
+        true
+    }
 
     #[inline(always)]
     fn encode((key, _): &(KA, VA)) -> Result<impl AsRef<[u8]>, Error> {
@@ -136,6 +147,11 @@ where
     const CONDITIONAL: bool = true;
 
     #[inline(always)]
+    fn appends(candidate: Address) -> bool {
+        candidate.is_null()
+    }
+
+    #[inline(always)]
     fn encode(key: &KA) -> Result<impl AsRef<[u8]>, Error> {
         key.encode_key()
     }
@@ -172,6 +188,11 @@ impl<K: PersistKey, V: PersistValue, Q: KeyBytes> Batched<K, V> for Deletes<Q> {
     type Item = Q;
     type Output = ();
     const CONDITIONAL: bool = false;
+
+    #[inline(always)]
+    fn appends(candidate: Address) -> bool {
+        !candidate.is_null()
+    }
 
     #[inline(always)]
     fn encode(key: &Q) -> Result<impl AsRef<[u8]>, Error> {
@@ -212,6 +233,11 @@ where
     type Item = (KA, VA);
     type Output = Vec<bool>;
     const CONDITIONAL: bool = true;
+
+    #[inline(always)]
+    fn appends(candidate: Address) -> bool {
+        candidate.is_null()
+    }
 
     #[inline(always)]
     fn encode((key, _): &(KA, VA)) -> Result<impl AsRef<[u8]>, Error> {
@@ -264,6 +290,11 @@ where
     type Item = (KA, V);
     type Output = Vec<V>;
     const CONDITIONAL: bool = true;
+
+    #[inline(always)]
+    fn appends(candidate: Address) -> bool {
+        candidate.is_null()
+    }
 
     #[inline(always)]
     fn encode((key, _): &(KA, V)) -> Result<impl AsRef<[u8]>, Error> {

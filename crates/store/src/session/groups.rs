@@ -42,7 +42,7 @@ use oxifaster_core::record::WordBuffer;
 use super::deferred::Deferred;
 use super::worker::Worker;
 use crate::operations::{
-    Context, Core, Key, Obstacle, Operation, Step, append_at_once, remove_obstacle, shortcut,
+    Context, Core, Key, Obstacle, Operation, Step, Stock, append_at_once, remove_obstacle, shortcut,
 };
 use crate::pending::ColdFound;
 use crate::statistics::SessionCounters;
@@ -61,6 +61,10 @@ pub(crate) trait Batched<K, V> {
     /// Whether an operation may have to wait for an earlier one on its key, because that one waits for the device: only
     /// conditional operations read the device and keep an order.
     const CONDITIONAL: bool;
+
+    /// Whether an operation whose look-up ended at `candidate`, which is null or not in memory, will probably append a record
+    /// in its turn.
+    fn appends(candidate: Address) -> bool;
 
     /// The key of an item, as bytes.
     ///
@@ -164,6 +168,7 @@ impl<E: AsRef<[u8]>> Coming<E> {
 pub(crate) struct Turn<'w, K, V> {
     core: &'w Core<K, V>,
     guard: EpochGuard<'w>,
+    stock: Stock,
     /// What `Core::lowest` said under the guard, for reads and for updates.
     head: Address,
     read_only: Address,
@@ -181,13 +186,17 @@ pub(crate) struct Turn<'w, K, V> {
 
 impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
     #[inline(always)]
-    fn look_up<E>(&self, lanes: &mut [Lane<E>]) {
+    fn look_up<B: Batched<K, V>, E>(&mut self, lanes: &mut [Lane<E>]) {
+        let mut appending = 0;
         for lane in lanes {
             lane.candidate = self.core.index.candidate(lane.hash);
             if lane.candidate >= self.head {
                 self.core.prefetch_record(lane.candidate);
+            } else {
+                appending += u32::from(B::appends(lane.candidate));
             }
         }
+        self.stock.expect(appending);
     }
 
     /// An update took effect.
@@ -209,7 +218,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
         } else {
             self.candidate
         };
-        let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
+        let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None, stock: None };
         let lowest = if O::UPDATES { self.read_only } else { self.head };
         match shortcut(self.core, &self.guard, lowest, candidate, &mut operation, &mut context)? {
             Some(output) => Ok(Ran::Done(output)),
@@ -222,20 +231,33 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
     fn run_on<O: Operation<K, V>>(&mut self, mut operation: O) -> Result<Ran<O::Output>, Error> {
         self.superseded = true;
         if self.cold.is_none() {
-            let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None };
-            if let Some(output) = append_at_once(self.core, &self.guard, &mut operation, &mut context)? {
+            let mut context = Context {
+                scratch: self.scratch,
+                counters: self.counters,
+                cold: None,
+                stock: Some(&mut self.stock),
+            };
+            if let Some(output) =
+                append_at_once::<true, _, _, _>(self.core, &self.guard, &mut operation, &mut context)?
+            {
                 return Ok(Ran::Done(output));
             }
         }
         let mut rounds = 0;
         loop {
-            let mut context = Context { scratch: self.scratch, counters: self.counters, cold: self.cold };
+            let mut context = Context {
+                scratch: self.scratch,
+                counters: self.counters,
+                cold: self.cold,
+                stock: Some(&mut self.stock),
+            };
             let obstacle = match operation.attempt(self.core, &self.guard, &mut context)? {
                 Step::Done(output) => return Ok(Ran::Done(output)),
                 Step::Blocked(Obstacle::Cold(from)) => return Ok(Ran::Cold(from)),
                 Step::Blocked(obstacle) => obstacle,
             };
             let core = self.core;
+            self.stock.put_back(&core.log, &self.guard);
             // Others may append and evict meanwhile (rule 1).
             match obstacle {
                 Obstacle::Room(words) if !self.waits_for_room && core.log.is_persistent() => {
@@ -247,6 +269,12 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
             }
             (self.head, self.read_only) = (core.lowest(false), core.lowest(true));
         }
+    }
+}
+
+impl<K, V> Drop for Turn<'_, K, V> {
+    fn drop(&mut self) {
+        self.stock.put_back(&self.core.log, &self.guard);
     }
 }
 
@@ -278,7 +306,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             let following = groups.next().unwrap_or_default();
             let mut announced = following.iter();
             let mut turn = self.turn(None);
-            turn.look_up(&mut lanes);
+            turn.look_up::<B, _>(&mut lanes);
             for (at, (lane, item)) in lanes.iter().zip(group).enumerate() {
                 if let Some(item) = announced.next() {
                     coming.announce(turn.core, || B::encode(item));
@@ -318,6 +346,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             head: self.core.lowest(false),
             read_only: self.core.lowest(true),
             guard,
+            stock: Stock::new(),
             scratch: &mut self.scratch,
             counters: &self.counters.0,
             serial: &mut self.serial,

@@ -74,7 +74,8 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         let guard = self.participant.enter();
         let candidate = core.index.candidate(operation.key().hash);
         let lowest = core.lowest(O::UPDATES);
-        let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None };
+        let mut context =
+            Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None, stock: None };
         shortcut(core, &guard, lowest, candidate, operation, &mut context)
     }
 
@@ -87,8 +88,9 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
     ) -> Result<O::Output, Error> {
         let appended = {
             let guard = self.participant.enter();
-            let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None };
-            append_at_once(&self.core, &guard, &mut operation, &mut context)?
+            let mut context =
+                Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None, stock: None };
+            append_at_once::<false, _, _, _>(&self.core, &guard, &mut operation, &mut context)?
         };
         let output = match appended {
             Some(output) => output,
@@ -108,14 +110,17 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         cold: Option<&ColdFound>,
     ) -> Result<Step<O::Output>, Error> {
         let guard = self.participant.enter();
-        let mut context = Context { scratch: &mut self.scratch, counters: &self.counters.0, cold };
+        let mut context =
+            Context { scratch: &mut self.scratch, counters: &self.counters.0, cold, stock: None };
         if cold.is_none() {
             let candidate = self.core.index.candidate(operation.key().hash);
             let lowest = self.core.lowest(O::UPDATES);
             if let Some(output) = shortcut(&self.core, &guard, lowest, candidate, operation, &mut context)? {
                 return Ok(Step::Done(output));
             }
-            if let Some(output) = append_at_once(&self.core, &guard, operation, &mut context)? {
+            if let Some(output) =
+                append_at_once::<false, _, _, _>(&self.core, &guard, operation, &mut context)?
+            {
                 return Ok(Step::Done(output));
             }
         }

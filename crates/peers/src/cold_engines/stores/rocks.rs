@@ -18,8 +18,8 @@ use rocksdb::{
 use super::{ColdStore, Demand, Reader, is_value, value_of};
 use crate::stores::{Failure, rocks};
 
-/// What the process was seen to need beyond its block cache, whatever the size of that: what blocks take in the allocator beyond their
-/// bytes, table readers, buffers of direct reads. With less, the kernel ended it at the limit.
+/// What the process needs beyond its block cache: what blocks take in the allocator beyond their bytes, table readers, buffers of
+/// direct reads.
 const OTHER_BYTES: u64 = 56 << 20;
 /// The smallest block cache.
 const CACHE_BYTES_MIN: u64 = 8 << 20;

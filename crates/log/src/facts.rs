@@ -79,9 +79,10 @@ impl LogFacts {
             1 => true,
             other => return Err(fields.malformed(&format!("clean flag {other}"))),
         };
-        let (begin, begin_entry) = (fields.address("the begin address")?, fields.u64()?);
+        let (begin, begin_entry) = (fields.address("the begin address")?, fields.number("the first entry")?);
         let until = fields.address("the known commit")?;
-        let (number, entries) = (fields.u64()?, fields.u64()?);
+        let (number, entries) =
+            (fields.number("the commit number")?, fields.number("the number of entries")?);
         let cookie_len = fields.count(COOKIE_BYTES_MAX, "bytes of cookie")?;
         let cookie = fields.bytes(cookie_len)?.to_vec();
         let named = fields.count(NAMED_POSITIONS_MAX, "named positions")?;
@@ -92,7 +93,7 @@ impl LogFacts {
         }
         let mut rows = Vec::new();
         for _ in 0..fields.count(INCARNATIONS_READ_MAX, "incarnations")? {
-            let number = fields.u64()?;
+            let number = fields.number("an incarnation")?;
             let start = fields.address("the start of an incarnation")?;
             let before_ends = fields.address("the end of an incarnation")?;
             rows.push(Incarnation { number, start, before_ends });
@@ -166,6 +167,13 @@ mod tests {
             |facts: &mut LogFacts| facts.begin = 4096,
             |facts: &mut LogFacts| facts.begin = 0,
             |facts: &mut LogFacts| facts.begin_entry = 41,
+            // Numbers that the next one of would overflow.
+            |facts: &mut LogFacts| Arc::make_mut(&mut facts.known).number = u64::MAX,
+            |facts: &mut LogFacts| Arc::make_mut(&mut facts.known).entries = u64::MAX,
+            |facts: &mut LogFacts| {
+                let row = Incarnation { number: u64::MAX, start: 512, before_ends: 512 };
+                facts.timeline = Arc::new(Timeline::new([3; 16], vec![row]));
+            },
             |facts: &mut LogFacts| facts.timeline = Arc::new(Timeline::new([3; 16], vec![])),
             |facts: &mut LogFacts| {
                 let mut rows = facts.timeline.rows().to_vec();

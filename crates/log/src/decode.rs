@@ -55,6 +55,15 @@ impl<'a> Fields<'a> {
         Ok(words)
     }
 
+    /// A number that things have been given or counted with one by one: nobody gets to 2^62.
+    pub(crate) fn number(&mut self, name: &str) -> Result<u64, Error> {
+        let number = self.u64()?;
+        if number >= 1 << 62 {
+            return Err(self.malformed(&format!("{name} {number:#x}")));
+        }
+        Ok(number)
+    }
+
     /// A count of at most `most`.
     pub(crate) fn count(&mut self, most: usize, name: &str) -> Result<usize, Error> {
         let count = self.u32()?;

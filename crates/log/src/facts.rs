@@ -3,13 +3,15 @@
 //! Callers: open, the writer (before the first block, at cuts), the syncer (now and then), truncation, close. Decoding takes
 //! arbitrary bytes and never panics.
 
+use std::sync::Arc;
+
 use oxifaster_core::Error;
 
 use crate::commit_record::{
     COOKIE_BYTES_MAX, CommitLinks, NAMED_POSITIONS_MAX, Positions, put_positions, take_positions,
 };
 use crate::decode::{Fields, put_count};
-use crate::timeline::{INCARNATIONS_MAX, Incarnation, Timeline};
+use crate::timeline::{INCARNATIONS_READ_MAX, Incarnation, Timeline};
 
 /// A commit that is durable, and what the next one needs to know of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +35,8 @@ pub(crate) struct LogFacts {
     pub(crate) begin: u64,
     /// Number of the entry at `begin`.
     pub(crate) begin_entry: u64,
-    pub(crate) known: KnownCommit,
-    pub(crate) timeline: Timeline,
+    pub(crate) known: Arc<KnownCommit>,
+    pub(crate) timeline: Arc<Timeline>,
 }
 
 /// Links that a payload may name: one for each bit of a commit number, and one.
@@ -77,9 +79,10 @@ impl LogFacts {
             1 => true,
             other => return Err(fields.malformed(&format!("clean flag {other}"))),
         };
-        let (begin, begin_entry) = (fields.address("the begin address")?, fields.u64()?);
+        let (begin, begin_entry) = (fields.address("the begin address")?, fields.number("the first entry")?);
         let until = fields.address("the known commit")?;
-        let (number, entries) = (fields.u64()?, fields.u64()?);
+        let (number, entries) =
+            (fields.number("the commit number")?, fields.number("the number of entries")?);
         let cookie_len = fields.count(COOKIE_BYTES_MAX, "bytes of cookie")?;
         let cookie = fields.bytes(cookie_len)?.to_vec();
         let named = fields.count(NAMED_POSITIONS_MAX, "named positions")?;
@@ -89,8 +92,8 @@ impl LogFacts {
             links.0.push((fields.u64()?, fields.address("a commit link")?));
         }
         let mut rows = Vec::new();
-        for _ in 0..fields.count(INCARNATIONS_MAX, "incarnations")? {
-            let number = fields.u64()?;
+        for _ in 0..fields.count(INCARNATIONS_READ_MAX, "incarnations")? {
+            let number = fields.number("an incarnation")?;
             let start = fields.address("the start of an incarnation")?;
             let before_ends = fields.address("the end of an incarnation")?;
             rows.push(Incarnation { number, start, before_ends });
@@ -105,7 +108,8 @@ impl LogFacts {
         }
         fields.end()?;
         let known = KnownCommit { until, number, entries, cookie, positions, links };
-        Ok(Self { clean, begin, begin_entry, known, timeline: Timeline::new(log_id, rows) })
+        let timeline = Arc::new(Timeline::new(log_id, rows));
+        Ok(Self { clean, begin, begin_entry, known: Arc::new(known), timeline })
     }
 }
 
@@ -134,21 +138,21 @@ mod tests {
             clean: true,
             begin: 600,
             begin_entry: 3,
-            known: KnownCommit {
+            known: Arc::new(KnownCommit {
                 until: 2048,
                 number: 6,
                 entries: 40,
                 cookie: b"c".to_vec(),
                 positions: Positions::from([("r".to_owned(), 700)]),
                 links: CommitLinks(vec![(4, 1000), (6, 2000)]),
-            },
-            timeline: Timeline::new(
+            }),
+            timeline: Arc::new(Timeline::new(
                 [3; 16],
                 vec![
                     Incarnation { number: 1, start: 512, before_ends: 512 },
                     Incarnation { number: 3, start: 1536, before_ends: 1030 },
                 ],
-            ),
+            )),
         }
     }
 
@@ -163,11 +167,18 @@ mod tests {
             |facts: &mut LogFacts| facts.begin = 4096,
             |facts: &mut LogFacts| facts.begin = 0,
             |facts: &mut LogFacts| facts.begin_entry = 41,
-            |facts: &mut LogFacts| facts.timeline = Timeline::new([3; 16], vec![]),
+            // Numbers that the next one of would overflow.
+            |facts: &mut LogFacts| Arc::make_mut(&mut facts.known).number = u64::MAX,
+            |facts: &mut LogFacts| Arc::make_mut(&mut facts.known).entries = u64::MAX,
+            |facts: &mut LogFacts| {
+                let row = Incarnation { number: u64::MAX, start: 512, before_ends: 512 };
+                facts.timeline = Arc::new(Timeline::new([3; 16], vec![row]));
+            },
+            |facts: &mut LogFacts| facts.timeline = Arc::new(Timeline::new([3; 16], vec![])),
             |facts: &mut LogFacts| {
                 let mut rows = facts.timeline.rows().to_vec();
                 rows.reverse();
-                facts.timeline = Timeline::new([3; 16], rows);
+                facts.timeline = Arc::new(Timeline::new([3; 16], rows));
             },
         ] {
             let mut facts = sample();

@@ -40,7 +40,8 @@ pub(crate) struct Threads {
 
 impl FasterLog {
     /// Opens the log on `device`, at its last commit, or makes a new one. What was appended behind the last commit is cut off;
-    /// [`recovery_report`](Self::recovery_report) says how much. Opening a log that exists writes nothing.
+    /// [`recovery_report`](Self::recovery_report) says how much. Opening a log that exists writes nothing; one that was not closed is synced, and cut off on the device, too, if it has no
+    /// room to remember the cut (see [`truncate_suffix`](Self::truncate_suffix)).
     ///
     /// # Errors
     /// `InvalidConfiguration`; `Locked`; `IncompatibleFormat` or `InvalidInput` when the device holds something else; `Corruption` when
@@ -52,9 +53,11 @@ impl FasterLog {
         let writer = Writer::new(Arc::clone(&shared), opened.last);
         let cannot =
             |error| Error::new(ErrorKind::Io, "a thread of the log could not be started").with_source(error);
-        let mut threads = vec![spawn("oxf-log-write", move || writer.run()).map_err(cannot)?];
-        let log = Arc::clone(&shared);
-        match spawn("oxf-log-sync", move || syncer::run(&log)) {
+        let life = Life::of(&shared, "writing");
+        let write = move || life.live(|_| writer.run());
+        let mut threads = vec![spawn("oxf-log-write", write).map_err(cannot)?];
+        let life = Life::of(&shared, "syncing");
+        match spawn("oxf-log-sync", move || life.live(syncer::run)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 shared.progress.stop();
@@ -124,7 +127,8 @@ impl FasterLog {
     /// When this returns `Ok`, all of it survives power loss, and so does everything below the returned address.
     ///
     /// # Errors
-    /// The device's error, which leaves the entries in memory: a later commit tries again. `Poisoned` once a sync has failed; `Closed`.
+    /// The device's error, which leaves the entries in memory: a later commit tries again. `Poisoned` once a sync has failed, or a thread of
+    /// the log has panicked; `Closed`.
     pub fn commit(&self) -> Result<CommitInfo, Error> {
         let (goal, failures) = self.shared.progress.request(self.shared.ring.tail(), None);
         self.shared.progress.wait(goal, failures)
@@ -248,18 +252,18 @@ impl FasterLog {
     }
 
     fn end_cleanly(&self) -> Result<(), Error> {
-        let timeline = self.shared.timeline();
+        let standing = self.shared.progress.standing();
         let (clean, known, ours) = {
             let published = self.shared.facts.lock();
             let facts = &published.facts;
-            (facts.clean, facts.known.number, facts.timeline == *timeline)
+            (facts.clean, facts.known.number, facts.timeline == standing.timeline)
         };
         // A log that was found unclean and not written stays as it was found (docs/design/0007).
-        let nothing_new = clean && known == self.shared.progress.durable().number;
+        let nothing_new = clean && known == standing.commit.number;
         if !self.shared.persistent || !ours || nothing_new {
             return Ok(());
         }
-        self.shared.publish(2, |facts| facts.clean = true)
+        self.shared.publish(2, |facts| facts.clean = true, |written| written)
     }
 
     /// Whether appends and commits are over.
@@ -270,7 +274,36 @@ impl FasterLog {
     /// Number of the entry at the begin, counted from 0 since the log was made.
     #[must_use]
     pub fn first_entry_number(&self) -> u64 {
-        self.shared.first_entry_number()
+        self.shared.progress.standing().begin_entry
+    }
+}
+
+/// The life of one of the log's threads. When it ends before it should, by a panic, nobody may wait for it.
+struct Life {
+    log: Arc<Shared>,
+    work: &'static str,
+    /// It has not begun, or has ended as it should.
+    fine: bool,
+}
+
+impl Life {
+    fn of(log: &Arc<Shared>, work: &'static str) -> Self {
+        Self { log: Arc::clone(log), work, fine: true }
+    }
+
+    fn live(mut self, run: impl FnOnce(&Arc<Shared>)) {
+        self.fine = false;
+        run(&self.log);
+        self.fine = true;
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if !self.fine {
+            let message = format!("the {} thread of the log panicked", self.work);
+            self.log.poison(Error::new(ErrorKind::Io, message));
+        }
     }
 }
 

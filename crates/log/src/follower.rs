@@ -31,7 +31,7 @@ use oxifaster_device::{ContentKind, DeviceErrorKind, Loaded, MetadataArea};
 use crate::commit_record::CommitRecord;
 use crate::entry::EntryKind;
 use crate::facts::{KnownCommit, LogFacts};
-use crate::recovery::{commit_of, refuse_if_durable};
+use crate::recovery::{commit_of, refuse_if_durable, refuse_if_short};
 use crate::requests::Placed;
 use crate::shared::Shared;
 use crate::timeline::Timeline;
@@ -58,11 +58,11 @@ pub(crate) struct Follower {
     facts: LogFacts,
     timeline: Arc<Timeline>,
     /// The last whole commit.
-    tip: KnownCommit,
+    tip: Arc<KnownCommit>,
     /// When it was found.
     tip_since: Instant,
     /// Whole commits, rising, the tip being the last; empty when it was shown.
-    waiting: VecDeque<KnownCommit>,
+    waiting: VecDeque<Arc<KnownCommit>>,
     /// Behind the last entry that verifies, or in front of a commit that is not whole.
     at: u64,
     /// Entries below `at`.
@@ -80,12 +80,12 @@ impl Follower {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         };
         let facts = LogFacts::decode(&loaded.payload)?;
-        let known = facts.known.clone();
+        let known = Arc::clone(&facts.known);
         let follower = Self {
             device,
             peeked,
             generation: loaded.generation,
-            timeline: Arc::new(facts.timeline.clone()),
+            timeline: Arc::clone(&facts.timeline),
             facts,
             tip_since: clock::now(),
             waiting: VecDeque::new(),
@@ -106,7 +106,8 @@ impl Follower {
         for _ in 0..ROUNDS_MAX {
             let before = self.at;
             self.look(shared)?;
-            if self.at - before < WALK_WORDS {
+            // (New metadata may have moved it back.)
+            if self.at.saturating_sub(before) < WALK_WORDS {
                 break;
             }
         }
@@ -157,7 +158,8 @@ impl Follower {
                 }
             }
             if let Some(commit) = candidate.take_if(|commit| commit.until <= walk.at()) {
-                self.tip = commit.clone();
+                let commit = Arc::new(commit);
+                self.tip = Arc::clone(&commit);
                 self.tip_since = clock::now();
                 self.waiting.push_back(commit);
             }
@@ -188,24 +190,18 @@ impl Follower {
     }
 
     fn take(&mut self, facts: LogFacts, shared: &Shared) {
-        let known = facts.known.clone();
+        let known = Arc::clone(&facts.known);
         let other_line = facts.timeline.rows().last() != self.facts.timeline.rows().last();
-        self.timeline = Arc::new(facts.timeline.clone());
-        shared.set_begin(Arc::clone(&self.timeline), facts.begin, facts.begin_entry);
-        self.facts = facts;
+        self.timeline = Arc::clone(&facts.timeline);
         self.durable = self.durable.max(known.until);
         if other_line || known.until > self.tip.until {
-            self.tip = known.clone();
+            self.tip = known;
             self.waiting.clear();
         }
         // Whatever lies behind the last whole commit may be of another life of the writer now.
         (self.at, self.entries) = (self.tip.until, self.tip.entries);
-        if other_line {
-            // Everybody who waits should look what became of his place.
-            shared.progress.cut_done(known);
-        } else if known.until > shared.progress.committed() {
-            shared.progress.durable_now(Placed { commit: known, ticket: 0 }, 0);
-        }
+        shared.progress.follow(&facts, Arc::clone(&self.timeline), other_line);
+        self.facts = facts;
     }
 
     /// Makes durable what a killed writer has left written.
@@ -241,6 +237,13 @@ impl Follower {
     fn refuse_damage(&mut self, shared: &Shared) -> Result<(), Error> {
         for _ in 0..ROUNDS_MAX {
             let (at, generation) = (self.at, self.generation);
+            if let Err(damage) = refuse_if_short(&self.device, &self.facts) {
+                self.look(shared)?;
+                if self.generation == generation {
+                    return Err(damage);
+                }
+                continue;
+            }
             let end = self.device.space_use()?.end_offset / 8;
             if at >= end || self.facts.clean {
                 return Ok(());

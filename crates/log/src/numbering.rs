@@ -1,11 +1,11 @@
 //! Entries by number, and places between entries: by the links of the commits.
 //!
 //! Each commit record says how many entries lie below it, and links to the one before and to one much earlier. So a number, or an
-//! address, is found with reads in the order of the logarithm squared of the number of commits, and a walk over one commit's entries.
+//! address, is found with reads in the order of the logarithm squared of the number of commits, fewer when lookups before met the same
+//! commits, and a walk over one commit's entries.
 
 use std::sync::Arc;
 
-use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::commit_record::CommitRecord;
@@ -13,13 +13,47 @@ use crate::entry::EntryKind;
 use crate::faster_log::FasterLog;
 use crate::scan::Bytes;
 use crate::shared::Shared;
+use crate::standing::Standing;
 use crate::walk::damaged;
 
-/// A commit record and where it lies.
-#[derive(Debug)]
+/// What lookups need of a commit record, and where it lies.
+#[derive(Clone, Copy, Debug)]
 struct Known {
     address: u64,
-    record: CommitRecord,
+    number: u64,
+    entries: u64,
+    previous: u64,
+    earlier: u64,
+}
+
+/// Commits that lookups have met, by address. An address is never used twice, so what is here stays true; whether a commit still exists
+/// is asked before.
+#[derive(Debug, Default)]
+pub(crate) struct CommitCache {
+    slots: Vec<Option<Known>>,
+}
+
+/// log2 of the commits that are remembered: 48 KiB, once something was looked up.
+const CACHE_BITS: u32 = 10;
+
+impl CommitCache {
+    fn place(address: u64) -> usize {
+        // Fibonacci hashing: commits lie at all distances.
+        usize::try_from(address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - CACHE_BITS)).unwrap_or(0)
+    }
+
+    fn get(&self, address: u64) -> Option<Known> {
+        self.slots.get(Self::place(address)).copied().flatten().filter(|known| known.address == address)
+    }
+
+    fn put(&mut self, known: Known) {
+        if self.slots.is_empty() {
+            self.slots = vec![None; 1 << CACHE_BITS];
+        }
+        if let Some(slot) = self.slots.get_mut(Self::place(known.address)) {
+            *slot = Some(known);
+        }
+    }
 }
 
 /// A place between two entries.
@@ -51,22 +85,18 @@ impl FasterLog {
 }
 
 impl Shared {
-    /// Number of the entry at the begin.
-    pub(crate) fn first_entry_number(&self) -> u64 {
-        self.begin_entry.load(Ordering::Acquire)
+    pub(crate) fn address_of(self: &Arc<Self>, number: u64) -> Result<Option<Address>, Error> {
+        self.search(|standing| self.address_in(standing, number))
     }
 
-    pub(crate) fn address_of(self: &Arc<Self>, number: u64) -> Result<Option<Address>, Error> {
-        let durable = self.progress.durable();
-        if number < self.first_entry_number() || number >= durable.entries {
+    fn address_in(self: &Arc<Self>, standing: &Standing, number: u64) -> Result<Option<Address>, Error> {
+        if number < standing.begin_entry || number >= standing.commit.entries {
             return Ok(None);
         }
-        let commit = self.last_commit(|_, record| record.entries <= number)?;
-        let (mut at, mut entries) = self.begin_and_entry();
-        if let Some(commit) = commit {
-            (at, entries) = (commit.address, commit.record.entries);
-        }
-        let mut walk = self.walk(at, durable.until);
+        let commit = self.last_commit(standing, |known| known.entries <= number)?;
+        let (at, mut entries) =
+            commit.map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.entries));
+        let mut walk = self.walk(at, standing);
         while let Some(found) = walk.step_committed()? {
             if found.is_user() {
                 if entries == number {
@@ -76,6 +106,24 @@ impl Shared {
             }
         }
         Err(damaged(walk.at()).with_context("the log ends before the entries that its last commit counts"))
+    }
+
+    /// Searches what the log is now, and again when something that the search needed was truncated meanwhile.
+    pub(crate) fn search<T>(&self, find: impl Fn(&Standing) -> Result<T, Error>) -> Result<T, Error> {
+        let mut standing = self.progress.standing();
+        loop {
+            let error = match find(&standing) {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            // Another process may have truncated it a moment ago.
+            self.look_again();
+            let now = self.progress.standing();
+            if now.keeps_all_of(&standing) {
+                return Err(error);
+            }
+            standing = now;
+        }
     }
 
     pub(crate) fn entry(self: &Arc<Self>, number: u64) -> Result<Option<Bytes>, Error> {
@@ -88,32 +136,41 @@ impl Shared {
     /// The last durable commit of which `is_below` is true, which is true of all commits before it, too.
     fn last_commit(
         self: &Arc<Self>,
-        is_below: impl Fn(u64, &CommitRecord) -> bool,
+        standing: &Standing,
+        is_below: impl Fn(&Known) -> bool,
     ) -> Result<Option<Known>, Error> {
-        let durable = self.progress.durable();
-        let Some(&(_, mut address)) = durable.links.0.last() else { return Ok(None) };
+        let Some(&(_, mut address)) = standing.commit.links.0.last() else { return Ok(None) };
         loop {
-            let Some(known) = self.commit_at(address, durable.until)? else { return Ok(None) };
-            if is_below(known.address, &known.record) {
+            let Some(known) = self.commit_at(address, standing)? else { return Ok(None) };
+            if is_below(&known) {
                 return Ok(Some(known));
             }
             // Far back, as long as that is not too far.
-            address = match self.commit_at(known.record.earlier, durable.until)? {
-                Some(earlier) if !is_below(earlier.address, &earlier.record) => earlier.address,
-                _ => known.record.previous,
+            address = match self.commit_at(known.earlier, standing)? {
+                Some(earlier) if !is_below(&earlier) => earlier.address,
+                _ => known.previous,
             };
         }
     }
 
-    fn commit_at(self: &Arc<Self>, address: u64, end: u64) -> Result<Option<Known>, Error> {
-        if address < self.begin() {
+    fn commit_at(self: &Arc<Self>, address: u64, standing: &Standing) -> Result<Option<Known>, Error> {
+        if address < standing.begin {
             return Ok(None);
         }
-        let mut walk = self.walk(address, end);
+        if let Some(known) = self.commits.lock().get(address) {
+            return Ok(Some(known));
+        }
+        let mut walk = self.walk(address, standing);
         match walk.step_committed()? {
             Some(found) if found.header.kind == EntryKind::Commit => {
-                let record = CommitRecord::decode(walk.payload(found))?;
-                Ok(Some(Known { address, record }))
+                let CommitRecord { number, entries, previous, earlier, .. } =
+                    CommitRecord::decode(walk.payload(found))?;
+                if previous >= address || earlier >= address {
+                    return Err(damaged(address).with_context("a commit links to what lies behind it"));
+                }
+                let known = Known { address, number, entries, previous, earlier };
+                self.commits.lock().put(known);
+                Ok(Some(known))
             }
             _ => Err(damaged(address).with_context("a commit links to something else")),
         }
@@ -121,13 +178,15 @@ impl Shared {
 
     /// What lies below `address`, which must be a place between two committed entries.
     pub(crate) fn locate(self: &Arc<Self>, address: u64) -> Result<Located, Error> {
-        let committed = self.progress.committed();
-        let commit = self.last_commit(|place, _| place < address)?;
-        let (mut at, mut entries) = self.begin_and_entry();
-        if let Some(commit) = &commit {
-            (at, entries) = (commit.address, commit.record.entries);
-        }
-        let mut walk = self.walk(at, committed);
+        self.search(|standing| self.locate_in(standing, address))
+    }
+
+    fn locate_in(self: &Arc<Self>, standing: &Standing, address: u64) -> Result<Located, Error> {
+        let commit = self.last_commit(standing, |known| known.address < address)?;
+        let (at, mut entries) = commit
+            .as_ref()
+            .map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.entries));
+        let mut walk = self.walk(at, standing);
         while walk.at() < address {
             match walk.step_committed()? {
                 Some(found) => entries += u64::from(found.is_user()),
@@ -140,7 +199,7 @@ impl Shared {
                 Error::new(ErrorKind::InvalidInput, message).with_address(Address::from_low_bits(address))
             );
         }
-        let last_commit = commit.map(|commit| (commit.record.number, commit.address));
+        let last_commit = commit.map(|commit| (commit.number, commit.address));
         Ok(Located { entries, last_commit })
     }
 }

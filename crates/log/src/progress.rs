@@ -19,20 +19,26 @@
 //!    happens after its request, or the end.
 //! 3. Wakers are woken, and dropped, outside of the lock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oxifaster_core::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_core::sync::{Condvar, Mutex, MutexGuard, clock};
 use oxifaster_core::{Address, Error, ErrorKind};
 
+use crate::commit_record::Positions;
 use crate::facts::KnownCommit;
 use crate::mutation::{Mutation, planted};
-use crate::requests::{Change, CommitInfo, Cut, Goal, Placed, Work};
+use crate::requests::{Change, CommitInfo, Cut, Goal, Placed, Sleep, Work};
+use crate::standing::Standing;
 
 /// How long the writer sleeps at most while somebody waits for room: an entry below may be under way.
 const ROOM_SLICE: Duration = Duration::from_micros(200);
+
+mod changes;
+mod room;
 
 #[derive(Debug)]
 struct Waiting {
@@ -50,6 +56,10 @@ struct State {
     /// Ticket of the last change.
     last_ticket: u64,
     nudged: bool,
+    /// The writer sleeps until something is appended or changed.
+    idle: bool,
+    /// Something was appended since it began to.
+    appended: bool,
     retry: bool,
     stop: bool,
     /// What streams want the writer to pass.
@@ -58,18 +68,22 @@ struct State {
     cut_done: bool,
     written: VecDeque<Placed>,
     in_flight: usize,
-    durable: Placed,
+    /// What the log is. Its commit is the last durable one.
+    standing: Arc<Standing>,
+    /// What the durable commit carries of the changes.
+    durable_ticket: u64,
     /// The last failure, until something succeeds.
     failure: Option<Error>,
     failures: u64,
     /// Closed or poisoned.
     ended: Option<Error>,
     room_waiters: usize,
-    room_wakers: Vec<Waker>,
+    /// Futures that wait for room, by what they registered as.
+    room_wakers: Vec<(u64, Waker)>,
     waiting: Vec<Waiting>,
     next_id: u64,
-    /// Names that positions have, or will have with the next commit.
-    names: BTreeSet<String>,
+    /// The positions that there are, or will be with the next commit.
+    positions: Positions,
 }
 
 /// The state and its four conditions.
@@ -80,22 +94,27 @@ pub(crate) struct Progress {
     written: Condvar,
     changed: Condvar,
     room: Condvar,
-    /// `durable.commit.until`, for readers. Release pairs with their acquire.
+    /// Parts of `standing` that are asked for without the lock. Stored behind it, with release; whoever loads one with acquire and then
+    /// takes the lock finds a value that is as new.
     committed: AtomicU64,
+    begin: AtomicU64,
+    cuts: AtomicU64,
     in_flight_max: usize,
 }
 
 impl Progress {
-    pub(crate) fn new(durable: KnownCommit, in_flight_max: usize) -> Self {
-        let committed = durable.until;
-        let names = durable.positions.keys().cloned().collect();
-        let durable = Placed { commit: durable, ticket: 0 };
+    pub(crate) fn new(standing: Standing, in_flight_max: usize) -> Self {
+        let (committed, begin, cuts) = (standing.committed(), standing.begin, standing.cuts);
+        let positions = standing.commit.positions.clone();
+        let reached = Goal { until: committed, ticket: 0 };
         let state = State {
-            wanted: durable.reaches(),
-            placed: durable.reaches(),
+            wanted: reached,
+            placed: reached,
             changes: VecDeque::new(),
             last_ticket: 0,
             nudged: false,
+            idle: false,
+            appended: false,
             retry: false,
             stop: false,
             pass: None,
@@ -103,7 +122,8 @@ impl Progress {
             cut_done: false,
             written: VecDeque::new(),
             in_flight: 0,
-            durable,
+            standing: Arc::new(standing),
+            durable_ticket: 0,
             failure: None,
             failures: 0,
             ended: None,
@@ -111,7 +131,7 @@ impl Progress {
             room_wakers: Vec::new(),
             waiting: Vec::new(),
             next_id: 0,
-            names,
+            positions,
         };
         Self {
             state: Mutex::new(state),
@@ -120,6 +140,8 @@ impl Progress {
             changed: Condvar::new(),
             room: Condvar::new(),
             committed: AtomicU64::new(committed),
+            begin: AtomicU64::new(begin),
+            cuts: AtomicU64::new(cuts),
             in_flight_max,
         }
     }
@@ -129,14 +151,24 @@ impl Progress {
         self.committed.load(Ordering::Acquire)
     }
 
-    /// The last durable commit.
-    pub(crate) fn durable(&self) -> KnownCommit {
-        self.state.lock().durable.commit.clone()
+    /// First address that exists.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begin.load(Ordering::Acquire)
     }
 
-    /// The same, for users.
+    /// How often a suffix was dropped.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// What the log is now.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.state.lock().standing)
+    }
+
+    /// The last durable commit, for users.
     pub(crate) fn info(&self) -> CommitInfo {
-        info_of(&self.state.lock().durable)
+        info_of(&self.standing().commit)
     }
 
     /// Why the log does nothing any more.
@@ -156,7 +188,7 @@ impl Progress {
         }
         let goal = Goal { until, ticket: state.last_ticket };
         let failures = state.failures;
-        if !goal.is_reached_by(state.durable.reaches()) {
+        if !goal.is_reached_by(state.reached()) {
             state.wanted.join(goal);
             state.retry = true;
             drop(state);
@@ -170,17 +202,26 @@ impl Progress {
     /// A position for the next commit to carry; does not ask for one. False: there would be more names than `names_max`.
     pub(crate) fn set_position(&self, name: &str, address: Option<u64>, names_max: usize) -> bool {
         let mut state = self.state.lock();
-        if address.is_none() {
-            state.names.remove(name);
-        } else if !state.names.contains(name) {
-            if state.names.len() >= names_max {
+        match address {
+            None => drop(state.positions.remove(name)),
+            Some(_) if !state.positions.contains_key(name) && state.positions.len() >= names_max => {
                 return false;
             }
-            state.names.insert(name.to_owned());
+            Some(to) => drop(state.positions.insert(name.to_owned(), to)),
         }
         state.last_ticket += 1;
         state.changes.push_back(Change::Position(name.to_owned(), address));
+        let idle = state.idle;
+        drop(state);
+        if idle {
+            self.work.notify_one();
+        }
         true
+    }
+
+    /// The address that was given to a name last, whether it is durable or not.
+    pub(crate) fn latest_position(&self, name: &str) -> Option<u64> {
+        self.state.lock().positions.get(name).copied()
     }
 
     /// Waits until the goal is reached.
@@ -227,6 +268,18 @@ impl Progress {
         Poll::Pending
     }
 
+    /// Waits until something is durable at `at`, where a stream has found nothing. It waits through failures.
+    pub(crate) fn poll_beyond(
+        &self,
+        at: u64,
+        id: &mut Option<u64>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        // Not from the committed address of now: that may have risen since the stream looked.
+        let from = if planted(Mutation::CommittedReadAgain) { self.committed().max(at) } else { at };
+        self.poll(Goal { until: from + 1, ticket: 0 }, None, id, context).map_ok(|_| ())
+    }
+
     /// A future that registered as `id` is gone.
     pub(crate) fn forget(&self, id: u64) {
         let former = self.state.lock().forget(id);
@@ -250,53 +303,6 @@ impl Progress {
         self.work.notify_one();
     }
 
-    /// Waits until `ready` says so. `ready` is asked under the lock.
-    pub(crate) fn wait_for_room(&self, ready: impl Fn() -> bool) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        let failures_before = state.failures;
-        state.retry = true;
-        state.room_waiters += 1;
-        let outcome = loop {
-            if let Some(ended) = &state.ended {
-                break Err(ended.duplicate());
-            }
-            if ready() {
-                break Ok(());
-            }
-            if let Some(error) = failure_since(&state, failures_before) {
-                break Err(error);
-            }
-            self.work.notify_one();
-            state = self.room.wait(state);
-        };
-        state.room_waiters -= 1;
-        outcome
-    }
-
-    /// The same for a future, which asks again when woken.
-    pub(crate) fn poll_for_room(
-        &self,
-        failures_before: u64,
-        ready: impl Fn() -> bool,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        let mut state = self.state.lock();
-        if let Some(ended) = &state.ended {
-            return Poll::Ready(Err(ended.duplicate()));
-        }
-        if ready() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(error) = failure_since(&state, failures_before) {
-            return Poll::Ready(Err(error));
-        }
-        state.retry = true;
-        state.room_wakers.push(context.waker().clone());
-        drop(state);
-        self.work.notify_one();
-        Poll::Pending
-    }
-
     /// Failures so far.
     pub(crate) fn failures(&self) -> u64 {
         self.state.lock().failures
@@ -304,9 +310,11 @@ impl Progress {
 
     // ---- What the writer does.
 
-    /// Waits for something to do, or for the deadline.
-    pub(crate) fn wait_for_work(&self, deadline: Option<Instant>) -> Work {
+    /// Waits for something to do, or as long as it is to sleep.
+    pub(crate) fn wait_for_work(&self, sleep: Sleep) -> Work {
+        let deadline = if let Sleep::Until(deadline) = sleep { Some(deadline) } else { None };
         let mut state = self.state.lock();
+        state.idle = sleep == Sleep::Idle;
         loop {
             let now = deadline.map(|_| clock::now());
             let due = deadline.zip(now).is_some_and(|(deadline, now)| now >= deadline);
@@ -317,6 +325,7 @@ impl Progress {
                 commit: unplaced && may_try && state.in_flight < self.in_flight_max,
                 flush: state.nudged && may_try,
                 due,
+                awake: state.idle && (state.appended || state.last_ticket > state.placed.ticket),
                 retry: state.failure.is_some() && state.retry,
                 pass: state.pass.take(),
                 cut: state.cut.take(),
@@ -325,9 +334,10 @@ impl Progress {
             if work.is_for_the_device() || work.stop {
                 state.nudged = false;
                 state.retry = false;
-                return work;
             }
-            if work.pass.is_some() {
+            if work.is_any() {
+                state.idle = false;
+                state.appended = false;
                 return work;
             }
             let until_due = deadline.zip(now).map(|(deadline, now)| deadline.saturating_duration_since(now));
@@ -347,9 +357,22 @@ impl Progress {
         }
     }
 
+    /// Something was appended to a log that lay idle.
+    pub(crate) fn wake_idle(&self) {
+        self.state.lock().appended = true;
+        self.work.notify_one();
+    }
+
     /// Whether a commit may be placed now; for the policies.
     pub(crate) fn may_place(&self) -> bool {
         self.state.lock().in_flight < self.in_flight_max
+    }
+
+    /// A commit of everything below `until`, and of all changes, is wanted as soon as one may be placed. The writer, for a policy.
+    pub(crate) fn want(&self, until: u64) {
+        let mut state = self.state.lock();
+        let ticket = state.last_ticket;
+        state.wanted.join(Goal { until, ticket });
     }
 
     /// Whether anything wants a commit that `placed` does not cover, the changes included.
@@ -384,19 +407,6 @@ impl Progress {
         self.written.notify_one();
     }
 
-    /// Blocks were written, so the failure is over, or words were released. The writer, or truncation.
-    pub(crate) fn room_made(&self) {
-        let mut state = self.state.lock();
-        state.failure = None;
-        let wakers = std::mem::take(&mut state.room_wakers);
-        let anybody = state.room_waiters > 0;
-        drop(state);
-        if anybody && !planted(Mutation::RoomWithoutNotify) {
-            self.room.notify_all();
-        }
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// Something failed that may be tried again. Everybody who waits is told.
     pub(crate) fn fail(&self, error: Error) {
         let mut state = self.state.lock();
@@ -419,7 +429,7 @@ impl Progress {
     }
 
     fn wake_everybody(&self, mut state: MutexGuard<'_, State>) {
-        let mut wakers = std::mem::take(&mut state.room_wakers);
+        let mut wakers: Vec<Waker> = state.take_room_wakers();
         wakers.extend(state.waiting.drain(..).map(|waiting| waiting.waker));
         drop(state);
         if planted(Mutation::FailureToldOnce) {
@@ -463,10 +473,11 @@ impl Progress {
     /// A commit, and `count - 1` before it, are durable.
     pub(crate) fn durable_now(&self, placed: Placed, count: usize) {
         let mut state = self.state.lock();
-        self.committed.store(placed.commit.until, Ordering::Release);
         state.in_flight = state.in_flight.saturating_sub(count);
-        let reached = placed.reaches();
-        state.durable = placed;
+        state.durable_ticket = placed.ticket;
+        let standing = Standing { commit: placed.commit, ..Standing::clone(&state.standing) };
+        self.stand(&mut state, standing);
+        let reached = state.reached();
         let waiting = std::mem::take(&mut state.waiting);
         let (done, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|waiting| waiting.goal.is_reached_by(reached));
@@ -479,43 +490,6 @@ impl Progress {
         done.into_iter().for_each(|waiting| waiting.waker.wake());
     }
 
-    // ---- What the handle does.
-
-    /// Hands a cut to the writer and waits for its end.
-    pub(crate) fn cut(&self, cut: Cut) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        let failures_before = state.failures;
-        state.cut = Some(cut);
-        state.cut_done = false;
-        self.work.notify_one();
-        loop {
-            if state.cut_done {
-                return Ok(());
-            }
-            if let Some(ended) = &state.ended {
-                return Err(ended.duplicate());
-            }
-            if let Some(error) = failure_since(&state, failures_before) {
-                // If the writer has not taken it, it must not do so once the ring is open again.
-                state.cut = None;
-                return Err(error);
-            }
-            state = self.changed.wait(state);
-        }
-    }
-
-    /// A cut is durable: the log ends here now.
-    pub(crate) fn cut_done(&self, commit: KnownCommit) {
-        let mut state = self.state.lock();
-        self.committed.store(commit.until, Ordering::Release);
-        let ticket = state.durable.ticket;
-        state.durable = Placed { commit, ticket };
-        state.placed = state.durable.reaches();
-        state.wanted = state.placed;
-        state.cut_done = true;
-        self.wake_everybody(state);
-    }
-
     /// Lets both threads end.
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
@@ -525,14 +499,21 @@ impl Progress {
 }
 
 impl State {
+    fn reached(&self) -> Goal {
+        Goal { until: self.standing.committed(), ticket: self.durable_ticket }
+    }
+
+    fn take_room_wakers(&mut self) -> Vec<Waker> {
+        self.room_wakers.drain(..).map(|(_, waker)| waker).collect()
+    }
+
     fn forget(&mut self, id: u64) -> Option<Waiting> {
         let place = self.waiting.iter().position(|waiting| waiting.id == id)?;
         Some(self.waiting.swap_remove(place))
     }
 }
 
-fn info_of(placed: &Placed) -> CommitInfo {
-    let commit = &placed.commit;
+fn info_of(commit: &KnownCommit) -> CommitInfo {
     CommitInfo {
         number: commit.number,
         until: Address::from_low_bits(commit.until),
@@ -542,47 +523,24 @@ fn info_of(placed: &Placed) -> CommitInfo {
 }
 
 fn outcome(state: &State, goal: Goal, failures_before: Option<u64>) -> Option<Result<CommitInfo, Error>> {
-    if goal.is_reached_by(state.durable.reaches()) {
-        return Some(Ok(info_of(&state.durable)));
+    if goal.is_reached_by(state.reached()) {
+        return Some(Ok(info_of(&state.standing.commit)));
     }
     if let Some(ended) = &state.ended {
         return Some(Err(ended.duplicate()));
     }
-    failure_since(state, failures_before?).map(Err)
+    let over = "a commit failed, and a later one has not covered it yet: commit again";
+    failure_since(state, failures_before?, over).map(Err)
 }
 
-fn failure_since(state: &State, failures_before: u64) -> Option<Error> {
+/// The failure that came behind `failures_before`; `over` says what one is that was overcome meanwhile.
+fn failure_since(state: &State, failures_before: u64, over: &str) -> Option<Error> {
     if state.failures == failures_before {
         return None;
     }
-    let unknown =
-        || Error::new(ErrorKind::Io, "a commit failed, and a later one has not covered it yet: commit again");
-    Some(state.failure.as_ref().map_or_else(unknown, Error::duplicate))
+    let gone = || Error::new(ErrorKind::Io, over.to_owned());
+    Some(state.failure.as_ref().map_or_else(gone, Error::duplicate))
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    /// A commit is being synced when the next one fails to be written. That the first becomes durable must not hide the failure: a
-    /// later request has nothing new to place, and only a retry can help it.
-    #[test]
-    fn a_failure_outlives_the_sync_of_an_earlier_commit() {
-        let commit = |until| KnownCommit { until, ..KnownCommit::default() };
-        let progress = Progress::new(commit(8), 4);
-        let placed = [16, 24].map(|until| {
-            progress.request(until, None);
-            let placed = Placed { commit: commit(until), ticket: 0 };
-            progress.placed(&placed);
-            placed
-        });
-        let soon = || Some(clock::now() + Duration::from_millis(20));
-        assert!(progress.wait_for_work(soon()).due, "both commits are placed");
-        let [first, _second] = placed;
-        progress.hand_over(first.clone());
-        progress.fail(Error::new(ErrorKind::Io, "the second can't be written"));
-        progress.durable_now(first, 1);
-        progress.request(20, None);
-        assert!(progress.wait_for_work(soon()).retry);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::faster_log::FasterLog;
 use crate::shared::Shared;
+use crate::standing::Standing;
 use crate::walk::{Found, Step, Walk};
 use crate::window::Window;
 
@@ -41,7 +42,8 @@ impl FasterLog {
         self.shared.read_entry(address.words())
     }
 
-    /// The committed entries whose addresses lie in `range`.
+    /// The committed entries whose addresses lie in `range`. Where it begins an entry must begin, also when that one is excluded; below
+    /// the begin of the log anything may be named.
     pub fn scan(&self, range: impl RangeBounds<Address>) -> LogScan {
         let torn = self.recovery_report().cut_off_bytes;
         let nothing_new = torn > 0 && self.shared.progress.committed() == self.recovered_until;
@@ -57,43 +59,51 @@ impl FasterLog {
 impl Shared {
     /// `torn`: bytes that opening has cut off at the end.
     pub(crate) fn scan(self: &Arc<Self>, range: impl RangeBounds<Address>, torn: Option<u64>) -> LogScan {
-        let from = match range.start_bound() {
-            Bound::Included(address) => address.words(),
-            Bound::Excluded(address) => address.words() + 1,
-            Bound::Unbounded => 0,
+        // An entry is as long as it is: one that is left out has to be walked over.
+        let (from, except) = match range.start_bound() {
+            Bound::Included(address) => (address.words(), None),
+            Bound::Excluded(address) => (address.words(), Some(address.words())),
+            Bound::Unbounded => (0, None),
         };
         let until = match range.end_bound() {
             Bound::Included(address) => address.words() + 1,
             Bound::Excluded(address) => address.words(),
             Bound::Unbounded => u64::MAX,
         };
-        let committed = self.progress.committed();
+        let standing = self.progress.standing();
+        let committed = standing.committed();
         let end = if until < committed {
             ScanEnd::EndOfRange
         } else {
             torn.map_or(ScanEnd::EndOfLog, |cut_off_bytes| ScanEnd::TornTail { cut_off_bytes })
         };
-        let walk = self.walk(from.max(self.begin()), committed);
-        LogScan { log: Arc::clone(self), walk, until, end, failed: None }
+        let walk = self.walk(from.max(standing.begin), &standing);
+        LogScan { log: Arc::clone(self), walk, except, until, end, failed: None }
     }
 
-    /// A walk from `at` to `end`, which is committed.
-    pub(crate) fn walk(self: &Arc<Self>, at: u64, end: u64) -> Walk {
+    /// A walk from `at` over what is committed.
+    pub(crate) fn walk(self: &Arc<Self>, at: u64, standing: &Standing) -> Walk {
+        self.walk_to(at, standing.committed(), standing)
+    }
+
+    /// A walk from `at` to `end`, under the time lines of `standing`.
+    pub(crate) fn walk_to(self: &Arc<Self>, at: u64, end: u64, standing: &Standing) -> Walk {
         let window = Window::new(Arc::clone(&self.device), Some(Arc::clone(self)), at * 8, end * 8);
-        Walk::new(window, self.timeline(), at, end)
+        Walk::new(window, Arc::clone(&standing.timeline), at, end)
     }
 
     pub(crate) fn read_entry(self: &Arc<Self>, address: u64) -> Result<Option<Bytes>, Error> {
         // The tail first: an entry is below it before its address is known to anybody.
         let tail = self.ring.tail();
-        if address < self.begin() || address >= tail || self.timeline().is_cut_off(address) {
+        let standing = self.progress.standing();
+        if address < standing.begin || address >= tail || standing.timeline.is_cut_off(address) {
             return Ok(None);
         }
-        let committed = self.progress.committed();
+        let committed = standing.committed();
         if address >= committed && self.follower.is_some() {
             return Ok(None);
         }
-        let mut walk = self.walk(address, if address < committed { committed } else { tail });
+        let mut walk = self.walk_to(address, if address < committed { committed } else { tail }, &standing);
         match walk.step() {
             Ok(Step::Entry(found)) if found.is_user() => Ok(Some(walk.payload(found).to_vec())),
             Ok(Step::Broken) if address < committed => {
@@ -134,6 +144,8 @@ impl Shared {
 pub struct LogScan {
     log: Arc<Shared>,
     walk: Walk,
+    /// The entry that the range begins behind.
+    except: Option<u64>,
     until: u64,
     end: ScanEnd,
     failed: Option<Error>,
@@ -155,7 +167,9 @@ impl LogScan {
         }
         while self.walk.at() < self.until {
             match self.walk.step_committed() {
-                Ok(Some(found)) if found.is_user() => return Ok(Some(found)),
+                Ok(Some(found)) if found.is_user() && self.except != Some(found.address) => {
+                    return Ok(Some(found));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => {

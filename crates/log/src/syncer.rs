@@ -4,21 +4,24 @@
 //! walks over little, and so that damage of the last commit can be told from a torn write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use oxifaster_core::sync::canary;
 
 use crate::shared::Shared;
 use crate::transfer::sync;
-use crate::writer::IDLE_AFTER;
 
 /// Words of log behind the known commit of the metadata, at most, before it is written again.
 const KNOWN_EVERY_WORDS: u64 = (64 << 20) / 8;
+
+/// How long nothing is committed before a log counts as idle.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// The thread's life.
 pub(crate) fn run(log: &Arc<Shared>) {
     let mut synced = false;
     loop {
-        let stale = synced && log.facts.lock().facts.known.number != log.progress.durable().number;
+        let stale = synced && log.facts.lock().facts.known.number != log.progress.standing().commit.number;
         let idle_after = (stale && log.progress.ended().is_none()).then_some(IDLE_AFTER);
         match log.progress.next_to_sync(idle_after) {
             Ok(None) => return,
@@ -54,7 +57,7 @@ pub(crate) fn run(log: &Arc<Shared>) {
 
 /// Writes the last durable commit to the metadata. A failure is no failure of anybody's commit.
 fn remember(log: &Shared) {
-    if let Err(error) = log.publish(1, |_| {}) {
+    if let Err(error) = log.publish(1, |_| {}, |written| written) {
         tracing::warn!(%error, "the metadata of a log could not be brought up to date");
     }
 }

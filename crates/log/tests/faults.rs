@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
     reason = "a panic here is a failed test, also in the functions that tests share; numbers are small or patterns"
 )]
 
@@ -405,4 +406,63 @@ fn replayed_blocks_are_noticed() {
             assert_eq!(error.kind(), ErrorKind::Corruption, "block {from} at {to}");
         }
     }
+}
+
+/// A file that lost its end below what was committed is damaged, however the log ended.
+#[test]
+fn a_shortened_log_is_refused_however_it_ended() {
+    for closed in [true, false] {
+        let device = FaultDevice::new(1);
+        let log = FasterLog::open(tiny(), device.clone()).unwrap();
+        for number in 0..100_u8 {
+            log.append_and_commit(&[number; 400]).unwrap();
+        }
+        if closed {
+            log.close().unwrap();
+        } else {
+            // The metadata of an idle log say what is durable.
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        let end = device.snapshot_durable().space_use().unwrap().end_offset;
+        for blocks in [1, 8, 100] {
+            let image = device.snapshot_durable();
+            image.truncate_after(end - blocks * BLOCK_BYTES as u64).unwrap();
+            let error = FasterLog::open(tiny(), image.clone()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{blocks} blocks: {error}");
+            let error = FasterLog::open_read_only(image).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{blocks} blocks, a reader: {error}");
+        }
+        FasterLog::open(tiny(), device.snapshot_durable()).unwrap();
+    }
+}
+
+/// Names and a cookie from a life with more memory make a commit record of two thirds of the memory of this one.
+#[test]
+fn a_commit_record_that_needs_most_of_the_memory_finds_room() {
+    let device = FaultDevice::new(1);
+    let log = FasterLog::open(FasterLogConfig::default(), device.clone()).unwrap();
+    let address = log.append(b"x").unwrap();
+    for number in 0..256 {
+        log.set_position(&format!("{number:064}"), Some(address)).unwrap();
+    }
+    log.commit_with_cookie(&[7; 4096]).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let log = std::sync::Arc::new(FasterLog::open(tiny(), device.reopen()).unwrap());
+    for _ in 0..64 {
+        log.append(&[0; 2000]).unwrap();
+    }
+    // Whatever the place in a block.
+    for _ in 0..8 {
+        let (told, answer) = std::sync::mpsc::channel();
+        let committer = std::sync::Arc::clone(&log);
+        std::thread::spawn(move || told.send(committer.commit().is_ok()).unwrap());
+        let answer = answer.recv_timeout(Duration::from_secs(10));
+        assert!(answer.expect("the commit never returns"));
+        for _ in 0..(log.tail_address().words() % 7) + 3 {
+            log.append(&[0; 440]).unwrap();
+        }
+    }
+    assert_eq!(log.commit_info().cookie, [7; 4096]);
+    log.self_check().unwrap();
 }

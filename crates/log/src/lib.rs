@@ -74,6 +74,7 @@ mod scan;
 mod sealing;
 mod shared;
 mod standing;
+mod stretch;
 mod syncer;
 mod tail;
 mod timeline;

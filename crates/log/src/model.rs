@@ -45,6 +45,7 @@ const PREEMPTIONS: usize = 3;
 
 /// Entries have two words: a header, and a payload with the same number.
 const WORDS: u64 = 2;
+const ENTRY_BYTES: usize = 16;
 const START: u64 = 8;
 
 fn ring(capacity: u64) -> Arc<LogRing> {
@@ -71,7 +72,7 @@ fn append(ring: &LogRing, number: u64) -> u64 {
 fn look(ring: &LogRing, at: u64) -> u64 {
     let header = ring.header(at);
     if header != 0 {
-        let mut bytes = Vec::new();
+        let mut bytes = [0; ENTRY_BYTES];
         assert!(ring.copy_out(at..at + WORDS, &mut bytes), "model: published words are in memory");
         let payload = u64::from_le_bytes(bytes[8..].try_into().unwrap());
         assert_eq!(payload, header, "model: the entry is not complete");
@@ -154,10 +155,10 @@ fn model_read_against_reuse() {
         let reader = {
             let ring = Arc::clone(&ring);
             thread::spawn(move || {
-                let mut bytes = Vec::new();
+                let mut bytes = [0; ENTRY_BYTES];
                 if ring.copy_out(START..START + WORDS, &mut bytes) {
                     let expected: Vec<u8> = [1_u64, 1].iter().flat_map(|word| word.to_le_bytes()).collect();
-                    assert_eq!(bytes, expected, "model: a reader took what was released");
+                    assert_eq!(bytes[..], expected, "model: a reader took what was released");
                 }
             })
         };
@@ -511,7 +512,7 @@ fn model_commit_against_appends() {
         let mut at = START;
         while at < place.start {
             assert_ne!(ring.header(at), 0, "model: a commit covers an entry that is not complete");
-            let mut bytes = Vec::new();
+            let mut bytes = [0; 8];
             assert!(ring.copy_out(at + 1..at + WORDS, &mut bytes), "model: the entry is in memory");
             assert_ne!(bytes, [0; 8], "model: a commit covers a payload that is not complete");
             at += WORDS;

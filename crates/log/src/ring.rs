@@ -282,26 +282,25 @@ impl LogRing {
         }
     }
 
-    /// Appends the words of a range to `bytes`, if they are in memory from the first to the last moment. Whoever wants complete
-    /// entries keeps below what it knows to be published.
-    pub(crate) fn copy_out(&self, range: Range<u64>, bytes: &mut Vec<u8>) -> bool {
+    /// Copies the words of a range to `bytes`, which has their length, if they are in memory from the first to the last moment; else
+    /// its content means nothing. Whoever wants complete entries keeps below what it knows to be published.
+    pub(crate) fn copy_out(&self, range: Range<u64>, bytes: &mut [u8]) -> bool {
         if range.start < self.readable_from.load(Ordering::Acquire) || range.end > self.limit() {
             return false;
         }
-        let before = bytes.len();
         let (front, back) = self.pieces(range.start, range.end - range.start);
-        bytes.reserve((front.len() + back.len()) * 8);
-        for word in front.iter().chain(back) {
-            bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        let (chunks, _) = bytes.as_chunks_mut::<8>();
+        debug_assert_eq!(chunks.len(), front.len() + back.len(), "room for other words");
+        let (to_front, to_back) = chunks.split_at_mut(front.len().min(chunks.len()));
+        for (words, chunks) in [(front, to_front), (back, to_back)] {
+            for (word, chunk) in words.iter().zip(chunks) {
+                *chunk = word.load(Ordering::Relaxed).to_le_bytes();
+            }
         }
         if !planted(Mutation::CopyWithoutFence) {
             fence(Ordering::Acquire);
         }
-        if planted(Mutation::CopyUnchecked) || range.start >= self.readable_from.load(Ordering::Relaxed) {
-            return true;
-        }
-        bytes.truncate(before);
-        false
+        planted(Mutation::CopyUnchecked) || range.start >= self.readable_from.load(Ordering::Relaxed)
     }
 
     /// Gives up the words below `until` and lets as many new ones be taken. One thread at a time; nothing below `until` may be
@@ -361,14 +360,13 @@ mod tests {
         assert_eq!(ring.reserve_aligned(3, 8), Ok(528..536));
         Seed(0).store(524, EntryKind::User, &[7; 40], ring.room_for(524, 40));
         ring.publish(524, 99);
-        let mut bytes = Vec::new();
+        let mut bytes = [0; 48];
         assert!(ring.copy_out(524..530, &mut bytes));
         assert_eq!(bytes[..8], 99_u64.to_le_bytes());
         assert_eq!(bytes[8..], [7; 40]);
-        assert!(!ring.copy_out(521..524, &mut bytes));
+        assert!(!ring.copy_out(521..524, &mut bytes[..24]));
         ring.release(536);
-        assert!(!ring.copy_out(528..530, &mut bytes));
-        assert_eq!(bytes.len(), 48);
+        assert!(!ring.copy_out(528..530, &mut bytes[..16]));
     }
 
     #[test]

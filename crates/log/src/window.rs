@@ -12,6 +12,7 @@ use oxifaster_device::{BLOCK_BYTES, IoBuffer};
 
 use crate::read_ahead::{ReadAhead, memory};
 use crate::shared::Shared;
+use crate::stretch::Stretch;
 use crate::transfer::{AnyDevice, REQUEST_BYTES, read_all, read_some};
 
 /// First read of a walk, in bytes.
@@ -39,7 +40,7 @@ pub(crate) struct Window {
     device: AnyDevice,
     /// The open log whose memory may have what is wanted.
     log: Option<Arc<Shared>>,
-    bytes: Vec<u8>,
+    bytes: Stretch,
     /// Offset of the first byte.
     start: u64,
     /// Nothing from here on is read.
@@ -56,7 +57,7 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(device: AnyDevice, log: Option<Arc<Shared>>, start: u64, limit: u64) -> Self {
-        let (bytes, spare) = (Vec::new(), Vec::new());
+        let (bytes, spare) = (Stretch::default(), Vec::new());
         let next_chunk = CHUNK_BYTES_MIN;
         Self { device, log, bytes, start, limit, next_chunk, growing: false, ahead: None, waker: None, spare }
     }
@@ -95,7 +96,7 @@ impl Window {
             self.start = offset;
         } else {
             let gone = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
-            self.bytes.drain(..gone.min(self.bytes.len()));
+            self.bytes.drop_front(gone);
             self.start = offset;
         }
         while self.end() < end {
@@ -127,9 +128,17 @@ impl Window {
         self.next_chunk = (self.next_chunk * 4).min(CHUNK_BYTES_MAX);
         if let Some(log) = &self.log
             && (!log.persistent || from / 8 >= log.ring.readable_from())
-            && log.ring.copy_out(from / 8..to / 8, &mut self.bytes)
+            && from < to
         {
-            return Ok(());
+            let before = self.bytes.len();
+            let len = usize::try_from(to - from).unwrap_or(usize::MAX);
+            self.bytes.append(len, |room| match log.ring.copy_out(from / 8..to / 8, room) {
+                true => 0..len,
+                false => 0..0,
+            });
+            if self.bytes.len() > before {
+                return Ok(());
+            }
         }
         // What is in memory may not be on the device yet.
         let on_device = self.log.as_ref().map_or(u64::MAX, |log| log.ring.readable_from() * 8);
@@ -159,13 +168,13 @@ impl Window {
 
     /// Appends a buffer without its first `skip` and last `behind` bytes.
     fn append(&mut self, buffer: &IoBuffer, skip: u64, behind: u64) {
-        let before = self.bytes.len();
-        self.bytes.resize(before + buffer.len_bytes(), 0);
-        buffer.load_bytes(self.bytes.get_mut(before..).unwrap_or_default());
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(buffer.len_bytes());
-        self.bytes.drain(before..before + skip);
-        let behind = usize::try_from(behind).unwrap_or(usize::MAX);
-        self.bytes.truncate(self.bytes.len().saturating_sub(behind).max(before));
+        let len = buffer.len_bytes();
+        let [skip, behind] =
+            [skip, behind].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX).min(len));
+        self.bytes.append(len, |room| {
+            buffer.load_bytes(room);
+            skip..(len - behind).max(skip)
+        });
     }
 
     /// Keeps memory for the next read; not one piece of each length that ever was.
@@ -218,7 +227,7 @@ mod tests {
         device.overwrite(0, &[7; 3 * BLOCK_BYTES]);
         let mut window = Window::growing(Arc::new(device), 0, u64::MAX >> 16);
         assert!(!window.covers(8, 256 << 20).unwrap());
-        assert!(window.bytes.capacity() <= 16 << 20, "{} bytes", window.bytes.capacity());
+        assert!(window.bytes.memory_bytes() <= 16 << 20, "{} bytes", window.bytes.memory_bytes());
         assert!(window.spare.len() <= SPARE_MAX, "{} pieces", window.spare.len());
         assert!(window.covers(8, 3 * BLOCK_BYTES as u64 - 8).unwrap());
     }

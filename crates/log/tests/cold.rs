@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
 use oxifaster_core::{Address, ErrorKind};
@@ -83,7 +84,10 @@ fn a_poll_does_not_wait_for_the_device_and_a_failed_read_is_told() {
     let log = FasterLog::open(config(), device.clone()).unwrap();
     let mut tail = log.tail(Address::default());
     let mut context = Context::from_waker(Waker::noop());
+    // Else the thread that reads ahead may be done before the poll looks.
+    device.set_plan(FaultPlan::new().delay_by_time(1.0, Duration::from_secs(1)));
     assert!(matches!(Pin::new(&mut tail).poll_next(&mut context), Poll::Pending), "read inside of the poll");
+    device.set_plan(FaultPlan::new());
     assert_eq!(next(&mut tail).unwrap().unwrap().0, addresses[0]);
     // A stream may be polled, and asked without one, in turns.
     assert_eq!(tail.try_next().unwrap().unwrap().0, addresses[1]);

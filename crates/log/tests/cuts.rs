@@ -1,7 +1,5 @@
 //! Dropping suffixes: again and again, beside commits, and beside the metadata that the log writes on its own.
 #![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a panic here is a failed test, also in the functions that tests share; tests start threads and wait in real time"
 )]

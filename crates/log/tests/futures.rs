@@ -1,8 +1,4 @@
 //! The asynchronous forms: batches, appends that are durable when they are ready, and waiting for room.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic here is a failed test, also in the functions that tests share"
-)]
 
 use std::future::Future;
 use std::pin::Pin;

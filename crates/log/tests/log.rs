@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a panic here is a failed test, also in the functions that tests share; numbers are small or patterns; tests wait in real time"
 )]

@@ -1,7 +1,5 @@
 //! Entries by number, and checks, beside truncation at both ends: what is gone is not there, and nothing is called damaged.
 #![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
     reason = "a panic here is a failed test, also in the functions that tests share; numbers are patterns; tests start threads"

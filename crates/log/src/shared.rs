@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ring`, `progress`, `listeners` | see there |
 //! | `seed` | the writer, while the ring is sealed and empty of reservations: so an appender that got words has the right one |
-//! | `facts` | whoever publishes; the lock is held over the device's write, and until what was written is in force ([`standing`](crate::standing)) |
+//! | `facts` | whoever publishes; the lock is held over the device's write, and until what was written is in force ([`standing`]) |
 //! | `commits` | lookups by number |
 //! | `iterators` | who opens and drops named iterators |
 //! | `follower` | whoever looks what another process has written; the lock is held over the device's reads |

@@ -56,11 +56,14 @@ fn log_power_loss() {
 
 #[test]
 fn log_damage() {
-    let options = DamageOptions { seed: 1, log_bytes: 24 << 10, stride: 37 };
+    let options = DamageOptions { seed: 1, log_bytes: 24 << 10, stride: 37, killed_stride: 37 };
     let report = damage::judge(&options, &mut |message| eprintln!("{message}"));
     assert_eq!(report.guilty(), None, "{report}");
     assert!(report.count("closed_flips_detected") > Some(1_000), "{report}");
-    assert!(report.count("truncations_cut_off") > Some(50), "{report}");
+    assert!(report.count("killed_flips_detected") > Some(1_000), "{report}");
+    assert!(report.count("metadata_flips_survived") > Some(500), "{report}");
+    assert!(report.count("Killed_zeroed_cut_off") > Some(50), "{report}");
+    assert!(report.count("KilledAgain_shortened_told") > Some(2), "{report}");
 }
 
 #[test]

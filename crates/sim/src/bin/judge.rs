@@ -205,7 +205,10 @@ fn run_log(judge: &Judge, seed: u64, long: bool) -> Report {
         }
         Judge::LogDamage { log_kib, stride } => {
             let stride = stride.unwrap_or(1).max(1);
-            damage::judge(&DamageOptions { seed, log_bytes: log_kib << 10, stride }, &mut progress)
+            // Every bit of a log that was not closed takes minutes.
+            let killed = stride * if long { 1 } else { DamageOptions::KILLED_STRIDE_SHORT };
+            let options = DamageOptions { seed, log_bytes: log_kib << 10, stride, killed_stride: killed };
+            damage::judge(&options, &mut progress)
         }
         Judge::LogKill { kills, folder } => with_program("log-kill", seed, |program| {
             let folder = folder.clone().unwrap_or_else(std::env::temp_dir);

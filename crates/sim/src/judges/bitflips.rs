@@ -18,11 +18,11 @@ use std::sync::Arc;
 use oxifaster_core::error::ErrorKind;
 use oxifaster_device::fault::FaultDevice;
 use oxifaster_device::metadata::COPY_BYTES;
-use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_device::sync::thread;
 use oxifaster_device::{BLOCK_BYTES, MetadataSlot};
 use oxifaster_store::{FasterKv, FasterKvConfig};
 
+use super::panics;
 use super::report::{Progress, Report};
 use super::stored::{CallError, SessionOf, Stored, call};
 use crate::history::{Operation, Outcome, State};
@@ -68,18 +68,6 @@ impl Counts {
         self.detected_at_read += other.detected_at_read;
         self.harmless += other.harmless;
     }
-}
-
-static PANICS: AtomicU64 = AtomicU64::new(0);
-
-/// Counts panics of all threads from now on.
-fn count_panics() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        // Relaxed: read by the judge after the threads were joined.
-        PANICS.fetch_add(1, Ordering::Relaxed);
-        before(info);
-    }));
 }
 
 fn config() -> FasterKvConfig {
@@ -256,9 +244,9 @@ fn flip_each<S: Stored>(sample: &Sample, places: &[Place]) -> Result<Counts, Str
         }
         counts.flips += 1;
         let examined = catch_unwind(AssertUnwindSafe(|| examine::<S>(sample, &damaged, &mut counts)));
-        let panics = PANICS.load(Ordering::Relaxed);
         let verdict = examined.unwrap_or_else(|_| Err("a panic".to_owned()));
-        let verdict = if panics > 0 { Err(format!("{panics} panics; {verdict:?}")) } else { verdict };
+        let panicked = panics::seen();
+        let verdict = if panicked > 0 { Err(format!("{panicked} panics; {verdict:?}")) } else { verdict };
         verdict.map_err(|message| format!("{}, bit flipped at {place:?}: {message}", S::NAME))?;
     }
     Ok(counts)
@@ -305,7 +293,7 @@ fn judge_while_open<S: Stored>(options: &BitflipOptions) -> Result<Counts, Strin
 /// Runs the judge.
 pub fn judge(options: &BitflipOptions, progress: Progress<'_>) -> Report {
     let mut report = Report::new("bitflips", options.seed);
-    count_panics();
+    panics::count();
     let words = judge_at_open::<Words>(options, 2_800, Ending::Closed, progress);
     let varlen = judge_at_open::<Varlen>(options, 300, Ending::Closed, progress);
     let flushed = judge_at_open::<Words>(options, 2_800, Ending::Flushed, progress);

@@ -17,6 +17,7 @@ pub mod bitflips;
 pub mod canaries;
 pub mod linearize;
 pub mod model;
+pub mod panics;
 pub mod report;
 pub mod stored;
 pub mod subject;

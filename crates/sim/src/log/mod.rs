@@ -2,9 +2,12 @@
 
 pub mod damage;
 pub mod entries;
+mod flips;
 pub mod follow;
 pub mod following;
 pub mod kill;
 pub mod ledger;
 pub mod life;
 pub mod power_loss;
+pub mod sample;
+mod truncations;

@@ -8,6 +8,7 @@ use crate::commit_record::CommitRecord;
 use crate::entry::EntryKind;
 use crate::faster_log::FasterLog;
 use crate::shared::Shared;
+use crate::standing::Standing;
 use crate::walk::damaged;
 
 /// What a check has seen.
@@ -34,14 +35,15 @@ impl FasterLog {
 
 impl Shared {
     pub(crate) fn self_check(self: &Arc<Self>) -> Result<CheckReport, Error> {
+        self.search(|standing| self.check_all(standing))
+    }
+
+    fn check_all(self: &Arc<Self>, standing: &Standing) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
-        let durable = self.progress.durable();
-        let (begin, first) = self.begin_and_entry();
+        let first = standing.begin_entry;
         let mut last_number = 0;
-        let mut walk = self.walk(begin, durable.until);
-        loop {
-            let step = walk.step_committed().map_err(|error| self.judged_walk(walk.at(), error))?;
-            let Some(found) = step else { break };
+        let mut walk = self.walk(standing.begin, standing);
+        while let Some(found) = walk.step_committed()? {
             match found.header.kind {
                 EntryKind::User => {
                     report.entries += 1;
@@ -63,10 +65,10 @@ impl Shared {
                 }
             }
         }
-        if first + report.entries != durable.entries {
+        if first + report.entries != standing.commit.entries {
             return Err(damaged(walk.at()).with_context(&format!(
                 "{} entries are committed, {} were found",
-                durable.entries,
+                standing.commit.entries,
                 first + report.entries
             )));
         }

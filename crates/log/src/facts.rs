@@ -3,13 +3,15 @@
 //! Callers: open, the writer (before the first block, at cuts), the syncer (now and then), truncation, close. Decoding takes
 //! arbitrary bytes and never panics.
 
+use std::sync::Arc;
+
 use oxifaster_core::Error;
 
 use crate::commit_record::{
     COOKIE_BYTES_MAX, CommitLinks, NAMED_POSITIONS_MAX, Positions, put_positions, take_positions,
 };
 use crate::decode::{Fields, put_count};
-use crate::timeline::{INCARNATIONS_MAX, Incarnation, Timeline};
+use crate::timeline::{INCARNATIONS_READ_MAX, Incarnation, Timeline};
 
 /// A commit that is durable, and what the next one needs to know of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +35,8 @@ pub(crate) struct LogFacts {
     pub(crate) begin: u64,
     /// Number of the entry at `begin`.
     pub(crate) begin_entry: u64,
-    pub(crate) known: KnownCommit,
-    pub(crate) timeline: Timeline,
+    pub(crate) known: Arc<KnownCommit>,
+    pub(crate) timeline: Arc<Timeline>,
 }
 
 /// Links that a payload may name: one for each bit of a commit number, and one.
@@ -89,7 +91,7 @@ impl LogFacts {
             links.0.push((fields.u64()?, fields.address("a commit link")?));
         }
         let mut rows = Vec::new();
-        for _ in 0..fields.count(INCARNATIONS_MAX, "incarnations")? {
+        for _ in 0..fields.count(INCARNATIONS_READ_MAX, "incarnations")? {
             let number = fields.u64()?;
             let start = fields.address("the start of an incarnation")?;
             let before_ends = fields.address("the end of an incarnation")?;
@@ -105,7 +107,8 @@ impl LogFacts {
         }
         fields.end()?;
         let known = KnownCommit { until, number, entries, cookie, positions, links };
-        Ok(Self { clean, begin, begin_entry, known, timeline: Timeline::new(log_id, rows) })
+        let timeline = Arc::new(Timeline::new(log_id, rows));
+        Ok(Self { clean, begin, begin_entry, known: Arc::new(known), timeline })
     }
 }
 
@@ -134,21 +137,21 @@ mod tests {
             clean: true,
             begin: 600,
             begin_entry: 3,
-            known: KnownCommit {
+            known: Arc::new(KnownCommit {
                 until: 2048,
                 number: 6,
                 entries: 40,
                 cookie: b"c".to_vec(),
                 positions: Positions::from([("r".to_owned(), 700)]),
                 links: CommitLinks(vec![(4, 1000), (6, 2000)]),
-            },
-            timeline: Timeline::new(
+            }),
+            timeline: Arc::new(Timeline::new(
                 [3; 16],
                 vec![
                     Incarnation { number: 1, start: 512, before_ends: 512 },
                     Incarnation { number: 3, start: 1536, before_ends: 1030 },
                 ],
-            ),
+            )),
         }
     }
 
@@ -163,11 +166,11 @@ mod tests {
             |facts: &mut LogFacts| facts.begin = 4096,
             |facts: &mut LogFacts| facts.begin = 0,
             |facts: &mut LogFacts| facts.begin_entry = 41,
-            |facts: &mut LogFacts| facts.timeline = Timeline::new([3; 16], vec![]),
+            |facts: &mut LogFacts| facts.timeline = Arc::new(Timeline::new([3; 16], vec![])),
             |facts: &mut LogFacts| {
                 let mut rows = facts.timeline.rows().to_vec();
                 rows.reverse();
-                facts.timeline = Timeline::new([3; 16], rows);
+                facts.timeline = Arc::new(Timeline::new([3; 16], rows));
             },
         ] {
             let mut facts = sample();

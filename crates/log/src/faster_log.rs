@@ -40,7 +40,8 @@ pub(crate) struct Threads {
 
 impl FasterLog {
     /// Opens the log on `device`, at its last commit, or makes a new one. What was appended behind the last commit is cut off;
-    /// [`recovery_report`](Self::recovery_report) says how much. Opening a log that exists writes nothing.
+    /// [`recovery_report`](Self::recovery_report) says how much. Opening a log that exists writes nothing; one that was not closed is synced, and cut off on the device, too, if it has no
+    /// room to remember the cut (see [`truncate_suffix`](Self::truncate_suffix)).
     ///
     /// # Errors
     /// `InvalidConfiguration`; `Locked`; `IncompatibleFormat` or `InvalidInput` when the device holds something else; `Corruption` when
@@ -248,18 +249,18 @@ impl FasterLog {
     }
 
     fn end_cleanly(&self) -> Result<(), Error> {
-        let timeline = self.shared.timeline();
+        let standing = self.shared.progress.standing();
         let (clean, known, ours) = {
             let published = self.shared.facts.lock();
             let facts = &published.facts;
-            (facts.clean, facts.known.number, facts.timeline == *timeline)
+            (facts.clean, facts.known.number, facts.timeline == standing.timeline)
         };
         // A log that was found unclean and not written stays as it was found (docs/design/0007).
-        let nothing_new = clean && known == self.shared.progress.durable().number;
+        let nothing_new = clean && known == standing.commit.number;
         if !self.shared.persistent || !ours || nothing_new {
             return Ok(());
         }
-        self.shared.publish(2, |facts| facts.clean = true)
+        self.shared.publish(2, |facts| facts.clean = true, |written| written)
     }
 
     /// Whether appends and commits are over.
@@ -270,7 +271,7 @@ impl FasterLog {
     /// Number of the entry at the begin, counted from 0 since the log was made.
     #[must_use]
     pub fn first_entry_number(&self) -> u64 {
-        self.shared.first_entry_number()
+        self.shared.progress.standing().begin_entry
     }
 }
 

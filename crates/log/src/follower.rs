@@ -58,11 +58,11 @@ pub(crate) struct Follower {
     facts: LogFacts,
     timeline: Arc<Timeline>,
     /// The last whole commit.
-    tip: KnownCommit,
+    tip: Arc<KnownCommit>,
     /// When it was found.
     tip_since: Instant,
     /// Whole commits, rising, the tip being the last; empty when it was shown.
-    waiting: VecDeque<KnownCommit>,
+    waiting: VecDeque<Arc<KnownCommit>>,
     /// Behind the last entry that verifies, or in front of a commit that is not whole.
     at: u64,
     /// Entries below `at`.
@@ -80,12 +80,12 @@ impl Follower {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         };
         let facts = LogFacts::decode(&loaded.payload)?;
-        let known = facts.known.clone();
+        let known = Arc::clone(&facts.known);
         let follower = Self {
             device,
             peeked,
             generation: loaded.generation,
-            timeline: Arc::new(facts.timeline.clone()),
+            timeline: Arc::clone(&facts.timeline),
             facts,
             tip_since: clock::now(),
             waiting: VecDeque::new(),
@@ -157,7 +157,8 @@ impl Follower {
                 }
             }
             if let Some(commit) = candidate.take_if(|commit| commit.until <= walk.at()) {
-                self.tip = commit.clone();
+                let commit = Arc::new(commit);
+                self.tip = Arc::clone(&commit);
                 self.tip_since = clock::now();
                 self.waiting.push_back(commit);
             }
@@ -188,24 +189,18 @@ impl Follower {
     }
 
     fn take(&mut self, facts: LogFacts, shared: &Shared) {
-        let known = facts.known.clone();
+        let known = Arc::clone(&facts.known);
         let other_line = facts.timeline.rows().last() != self.facts.timeline.rows().last();
-        self.timeline = Arc::new(facts.timeline.clone());
-        shared.set_begin(Arc::clone(&self.timeline), facts.begin, facts.begin_entry);
-        self.facts = facts;
+        self.timeline = Arc::clone(&facts.timeline);
         self.durable = self.durable.max(known.until);
         if other_line || known.until > self.tip.until {
-            self.tip = known.clone();
+            self.tip = known;
             self.waiting.clear();
         }
         // Whatever lies behind the last whole commit may be of another life of the writer now.
         (self.at, self.entries) = (self.tip.until, self.tip.entries);
-        if other_line {
-            // Everybody who waits should look what became of his place.
-            shared.progress.cut_done(known);
-        } else if known.until > shared.progress.committed() {
-            shared.progress.durable_now(Placed { commit: known, ticket: 0 }, 0);
-        }
+        shared.progress.follow(&facts, Arc::clone(&self.timeline), other_line);
+        self.facts = facts;
     }
 
     /// Makes durable what a killed writer has left written.

@@ -20,6 +20,7 @@
 //! | `faster_log` | the handle; `append`, `truncate`, `numbering`, `futures` are parts of it |
 //! | `ring` | reservation, publication, release: the part without locks |
 //! | `writer`, `syncer` | the two threads |
+//! | `standing` | what belongs together: commit, time lines, begin |
 //! | `progress`, `listeners` | who waits for what; `listeners` for entries that need not be committed |
 //! | `walk`, `window`, `read_ahead` | verified entries, from memory or device |
 //! | `recovery` | finding the end |
@@ -70,6 +71,7 @@ mod requests;
 mod ring;
 mod scan;
 mod shared;
+mod standing;
 mod syncer;
 mod tail;
 mod timeline;

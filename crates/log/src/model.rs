@@ -11,6 +11,9 @@
 //! | `commit_waiters` | a commit that is asked for happens, and whoever waits for it goes on |
 //! | `commit_future` | the same for a future |
 //! | `failed_commit` | every waiter of a failed commit is told |
+//! | `commit_against_cut` | whoever asks for a commit while a suffix is dropped gets one |
+//! | `metadata_against_cut` | metadata never hold the time lines of one moment beside the commit of another |
+//! | `committed_tail` | a stream that has found nothing is woken by a commit, whenever that comes |
 //! | `room` | an appender that waits for room gets it |
 //! | `end_of_an_uncommitted_tail` | a stream that waits is woken when the log ends, and has seen everything then |
 //! | `uncommitted_tail` | a stream that waits for an entry is woken when it is complete, also when its words were reserved before |
@@ -21,6 +24,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use loom::thread;
+use oxifaster_core::sync::Mutex;
 use oxifaster_core::{Error, ErrorKind};
 
 use crate::entry::{EntryKind, Seed};
@@ -28,8 +32,9 @@ use crate::facts::KnownCommit;
 use crate::listeners::Listeners;
 use crate::mutation::{Mutation, Task, model_with};
 use crate::progress::Progress;
-use crate::requests::{CommitInfo, Placed};
+use crate::requests::{Change, CommitInfo, Cut, Placed};
 use crate::ring::LogRing;
+use crate::standing::{self, Standing};
 
 const PREEMPTIONS: usize = 3;
 
@@ -162,7 +167,7 @@ fn nothing_committed() -> KnownCommit {
 }
 
 fn progress() -> Arc<Progress> {
-    Arc::new(Progress::new(nothing_committed(), 1))
+    Arc::new(Progress::new(Standing::of_commit(nothing_committed()), 1))
 }
 
 /// What writer and syncer do for one commit up to `until`.
@@ -174,7 +179,8 @@ fn commit_once(progress: &Progress, until: u64) {
         }
     }
     let ticket = progress.take_changes(&mut Vec::new());
-    let placed = Placed { commit: KnownCommit { until, number: 1, ..nothing_committed() }, ticket };
+    let commit = Arc::new(KnownCommit { until, number: 1, ..nothing_committed() });
+    let placed = Placed { commit, ticket };
     progress.placed(&placed);
     progress.hand_over(placed);
     if let Ok(Some((placed, count))) = progress.next_to_sync(None) {
@@ -250,6 +256,106 @@ fn model_failed_commit() {
         };
         assert!(progress.wait(second.0, second.1).is_err(), "model: a failure counts as a commit");
         assert!(other.join().unwrap(), "model: a failure counts as a commit");
+        log.join().unwrap();
+    });
+}
+
+#[test]
+fn model_commit_against_cut() {
+    model_with(&[Mutation::CutForgetsRequests], PREEMPTIONS, || {
+        let progress = progress();
+        let writer = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || {
+                let (mut cut, mut committed) = (false, false);
+                while !(cut && committed) {
+                    let work = progress.wait_for_work(None);
+                    if work.commit {
+                        // Behind the cut too, when that was first: a cookie is to be carried.
+                        let until = progress.committed() + 10;
+                        let ticket = progress.take_changes(&mut Vec::new());
+                        let commit = Arc::new(KnownCommit { until, number: 1, ..nothing_committed() });
+                        let placed = Placed { commit, ticket };
+                        progress.placed(&placed);
+                        progress.durable_now(placed, 1);
+                        committed = true;
+                    }
+                    if work.cut.is_some() {
+                        let standing = progress.standing();
+                        progress.cut_made(Arc::clone(&standing.commit), Arc::clone(&standing.timeline));
+                        progress.cut_done();
+                        cut = true;
+                    }
+                }
+            })
+        };
+        let committer = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || {
+                let (goal, failures) = progress.request(START, Some(Change::Cookie(vec![1])));
+                progress.wait(goal, failures)
+            })
+        };
+        progress.cut(Cut { from: START, entries: 0, last_commit: None }).unwrap();
+        assert!(committer.join().unwrap().is_ok(), "model: the commit failed");
+        writer.join().unwrap();
+        assert_eq!(progress.cuts(), 1, "model: no cut is in force");
+    });
+}
+
+#[test]
+fn model_metadata_against_cut() {
+    model_with(&[Mutation::InstalledBehindLock], PREEMPTIONS, || {
+        let progress = progress();
+        // On the device: the number of the commit, and of the time line.
+        let metadata = Arc::new(Mutex::new((0, 0)));
+        let syncer = {
+            let (progress, metadata) = (Arc::clone(&progress), Arc::clone(&metadata));
+            thread::spawn(move || {
+                let write = |metadata: &mut (u64, u64), commit: &Arc<KnownCommit>| {
+                    metadata.0 = commit.number;
+                    Ok(())
+                };
+                standing::publish(&metadata, &progress, write, |written| written)
+            })
+        };
+        let cut = Arc::new(KnownCommit { number: 1, ..nothing_committed() });
+        let write = |metadata: &mut (u64, u64), _: &Arc<KnownCommit>| {
+            *metadata = (1, 1);
+            Ok(())
+        };
+        let install = |written: Result<(), Error>| {
+            let timeline = Arc::clone(&progress.standing().timeline);
+            written.map(|()| progress.cut_made(cut, timeline))
+        };
+        standing::publish(&metadata, &progress, write, install).unwrap();
+        progress.cut_done();
+        syncer.join().unwrap().unwrap();
+        assert_eq!(*metadata.lock(), (1, 1), "model: a new time line beside an old commit");
+    });
+}
+
+#[test]
+fn model_committed_tail() {
+    model_with(&[Mutation::CommittedReadAgain], PREEMPTIONS, || {
+        let progress = progress();
+        let log = {
+            let progress = Arc::clone(&progress);
+            thread::spawn(move || {
+                let commit = Arc::new(KnownCommit { until: START + 20, number: 1, ..nothing_committed() });
+                progress.durable_now(Placed { commit, ticket: 0 }, 1);
+            })
+        };
+        let task = Task::new();
+        let waker = Waker::from(Arc::clone(&task));
+        let mut id = None;
+        // What a stream does that stands at START: it looks, then it waits.
+        while progress.committed() <= START {
+            match progress.poll_beyond(START, &mut id, &mut Context::from_waker(&waker)) {
+                Poll::Ready(outcome) => outcome.unwrap(),
+                Poll::Pending => task.sleep(),
+            }
+        }
         log.join().unwrap();
     });
 }

@@ -37,6 +37,12 @@ pub(crate) enum Mutation {
     FailureToldOnce,
     /// Progress: a future stores its waker behind its look.
     WakerBehindLook,
+    /// Progress: a cut is taken for an answer to all requests that came meanwhile.
+    CutForgetsRequests,
+    /// Progress: a stream that found nothing waits for more than what is committed by now.
+    CommittedReadAgain,
+    /// Standing: what was written comes into force behind the lock of the metadata.
+    InstalledBehindLock,
     /// Listeners: a stream sets the bit behind its look.
     ListensBehindLook,
     /// Listeners: a stream does not ask the writer to pass words that were reserved before it set the bit.

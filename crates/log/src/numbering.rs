@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::commit_record::CommitRecord;
@@ -13,6 +12,7 @@ use crate::entry::EntryKind;
 use crate::faster_log::FasterLog;
 use crate::scan::Bytes;
 use crate::shared::Shared;
+use crate::standing::Standing;
 use crate::walk::damaged;
 
 /// A commit record and where it lies.
@@ -51,22 +51,18 @@ impl FasterLog {
 }
 
 impl Shared {
-    /// Number of the entry at the begin.
-    pub(crate) fn first_entry_number(&self) -> u64 {
-        self.begin_entry.load(Ordering::Acquire)
+    pub(crate) fn address_of(self: &Arc<Self>, number: u64) -> Result<Option<Address>, Error> {
+        self.search(|standing| self.address_in(standing, number))
     }
 
-    pub(crate) fn address_of(self: &Arc<Self>, number: u64) -> Result<Option<Address>, Error> {
-        let durable = self.progress.durable();
-        if number < self.first_entry_number() || number >= durable.entries {
+    fn address_in(self: &Arc<Self>, standing: &Standing, number: u64) -> Result<Option<Address>, Error> {
+        if number < standing.begin_entry || number >= standing.commit.entries {
             return Ok(None);
         }
-        let commit = self.last_commit(|_, record| record.entries <= number)?;
-        let (mut at, mut entries) = self.begin_and_entry();
-        if let Some(commit) = commit {
-            (at, entries) = (commit.address, commit.record.entries);
-        }
-        let mut walk = self.walk(at, durable.until);
+        let commit = self.last_commit(standing, |_, record| record.entries <= number)?;
+        let (at, mut entries) = commit
+            .map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.record.entries));
+        let mut walk = self.walk(at, standing);
         while let Some(found) = walk.step_committed()? {
             if found.is_user() {
                 if entries == number {
@@ -76,6 +72,24 @@ impl Shared {
             }
         }
         Err(damaged(walk.at()).with_context("the log ends before the entries that its last commit counts"))
+    }
+
+    /// Searches what the log is now, and again when something that the search needed was truncated meanwhile.
+    pub(crate) fn search<T>(&self, find: impl Fn(&Standing) -> Result<T, Error>) -> Result<T, Error> {
+        let mut standing = self.progress.standing();
+        loop {
+            let error = match find(&standing) {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            // Another process may have truncated it a moment ago.
+            self.look_again();
+            let now = self.progress.standing();
+            if now.keeps_all_of(&standing) {
+                return Err(error);
+            }
+            standing = now;
+        }
     }
 
     pub(crate) fn entry(self: &Arc<Self>, number: u64) -> Result<Option<Bytes>, Error> {
@@ -88,28 +102,28 @@ impl Shared {
     /// The last durable commit of which `is_below` is true, which is true of all commits before it, too.
     fn last_commit(
         self: &Arc<Self>,
+        standing: &Standing,
         is_below: impl Fn(u64, &CommitRecord) -> bool,
     ) -> Result<Option<Known>, Error> {
-        let durable = self.progress.durable();
-        let Some(&(_, mut address)) = durable.links.0.last() else { return Ok(None) };
+        let Some(&(_, mut address)) = standing.commit.links.0.last() else { return Ok(None) };
         loop {
-            let Some(known) = self.commit_at(address, durable.until)? else { return Ok(None) };
+            let Some(known) = self.commit_at(address, standing)? else { return Ok(None) };
             if is_below(known.address, &known.record) {
                 return Ok(Some(known));
             }
             // Far back, as long as that is not too far.
-            address = match self.commit_at(known.record.earlier, durable.until)? {
+            address = match self.commit_at(known.record.earlier, standing)? {
                 Some(earlier) if !is_below(earlier.address, &earlier.record) => earlier.address,
                 _ => known.record.previous,
             };
         }
     }
 
-    fn commit_at(self: &Arc<Self>, address: u64, end: u64) -> Result<Option<Known>, Error> {
-        if address < self.begin() {
+    fn commit_at(self: &Arc<Self>, address: u64, standing: &Standing) -> Result<Option<Known>, Error> {
+        if address < standing.begin {
             return Ok(None);
         }
-        let mut walk = self.walk(address, end);
+        let mut walk = self.walk(address, standing);
         match walk.step_committed()? {
             Some(found) if found.header.kind == EntryKind::Commit => {
                 let record = CommitRecord::decode(walk.payload(found))?;
@@ -121,13 +135,15 @@ impl Shared {
 
     /// What lies below `address`, which must be a place between two committed entries.
     pub(crate) fn locate(self: &Arc<Self>, address: u64) -> Result<Located, Error> {
-        let committed = self.progress.committed();
-        let commit = self.last_commit(|place, _| place < address)?;
-        let (mut at, mut entries) = self.begin_and_entry();
-        if let Some(commit) = &commit {
-            (at, entries) = (commit.address, commit.record.entries);
-        }
-        let mut walk = self.walk(at, committed);
+        self.search(|standing| self.locate_in(standing, address))
+    }
+
+    fn locate_in(self: &Arc<Self>, standing: &Standing, address: u64) -> Result<Located, Error> {
+        let commit = self.last_commit(standing, |place, _| place < address)?;
+        let (at, mut entries) = commit
+            .as_ref()
+            .map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.record.entries));
+        let mut walk = self.walk(at, standing);
         while walk.at() < address {
             match walk.step_committed()? {
                 Some(found) => entries += u64::from(found.is_user()),

@@ -20,6 +20,7 @@
 //! 3. Wakers are woken, and dropped, outside of the lock.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,16 @@ use oxifaster_core::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_core::sync::{Condvar, Mutex, MutexGuard, clock};
 use oxifaster_core::{Address, Error, ErrorKind};
 
-use crate::facts::KnownCommit;
+use crate::facts::{KnownCommit, LogFacts};
 use crate::mutation::{Mutation, planted};
 use crate::requests::{Change, CommitInfo, Cut, Goal, Placed, Work};
+use crate::standing::Standing;
+use crate::timeline::Timeline;
 
 /// How long the writer sleeps at most while somebody waits for room: an entry below may be under way.
 const ROOM_SLICE: Duration = Duration::from_micros(200);
+
+mod room;
 
 #[derive(Debug)]
 struct Waiting {
@@ -58,7 +63,10 @@ struct State {
     cut_done: bool,
     written: VecDeque<Placed>,
     in_flight: usize,
-    durable: Placed,
+    /// What the log is. Its commit is the last durable one.
+    standing: Arc<Standing>,
+    /// What the durable commit carries of the changes.
+    durable_ticket: u64,
     /// The last failure, until something succeeds.
     failure: Option<Error>,
     failures: u64,
@@ -80,19 +88,22 @@ pub(crate) struct Progress {
     written: Condvar,
     changed: Condvar,
     room: Condvar,
-    /// `durable.commit.until`, for readers. Release pairs with their acquire.
+    /// Parts of `standing` that are asked for without the lock. Stored behind it, with release; whoever loads one with acquire and then
+    /// takes the lock finds a value that is as new.
     committed: AtomicU64,
+    begin: AtomicU64,
+    cuts: AtomicU64,
     in_flight_max: usize,
 }
 
 impl Progress {
-    pub(crate) fn new(durable: KnownCommit, in_flight_max: usize) -> Self {
-        let committed = durable.until;
-        let names = durable.positions.keys().cloned().collect();
-        let durable = Placed { commit: durable, ticket: 0 };
+    pub(crate) fn new(standing: Standing, in_flight_max: usize) -> Self {
+        let (committed, begin, cuts) = (standing.committed(), standing.begin, standing.cuts);
+        let names = standing.commit.positions.keys().cloned().collect();
+        let reached = Goal { until: committed, ticket: 0 };
         let state = State {
-            wanted: durable.reaches(),
-            placed: durable.reaches(),
+            wanted: reached,
+            placed: reached,
             changes: VecDeque::new(),
             last_ticket: 0,
             nudged: false,
@@ -103,7 +114,8 @@ impl Progress {
             cut_done: false,
             written: VecDeque::new(),
             in_flight: 0,
-            durable,
+            standing: Arc::new(standing),
+            durable_ticket: 0,
             failure: None,
             failures: 0,
             ended: None,
@@ -120,6 +132,8 @@ impl Progress {
             changed: Condvar::new(),
             room: Condvar::new(),
             committed: AtomicU64::new(committed),
+            begin: AtomicU64::new(begin),
+            cuts: AtomicU64::new(cuts),
             in_flight_max,
         }
     }
@@ -129,14 +143,24 @@ impl Progress {
         self.committed.load(Ordering::Acquire)
     }
 
-    /// The last durable commit.
-    pub(crate) fn durable(&self) -> KnownCommit {
-        self.state.lock().durable.commit.clone()
+    /// First address that exists.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begin.load(Ordering::Acquire)
     }
 
-    /// The same, for users.
+    /// How often a suffix was dropped.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// What the log is now.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.state.lock().standing)
+    }
+
+    /// The last durable commit, for users.
     pub(crate) fn info(&self) -> CommitInfo {
-        info_of(&self.state.lock().durable)
+        info_of(&self.standing().commit)
     }
 
     /// Why the log does nothing any more.
@@ -156,7 +180,7 @@ impl Progress {
         }
         let goal = Goal { until, ticket: state.last_ticket };
         let failures = state.failures;
-        if !goal.is_reached_by(state.durable.reaches()) {
+        if !goal.is_reached_by(state.reached()) {
             state.wanted.join(goal);
             state.retry = true;
             drop(state);
@@ -227,6 +251,18 @@ impl Progress {
         Poll::Pending
     }
 
+    /// Waits until something is durable at `at`, where a stream has found nothing. It waits through failures.
+    pub(crate) fn poll_beyond(
+        &self,
+        at: u64,
+        id: &mut Option<u64>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        // Not from the committed address of now: that may have risen since the stream looked.
+        let from = if planted(Mutation::CommittedReadAgain) { self.committed().max(at) } else { at };
+        self.poll(Goal { until: from + 1, ticket: 0 }, None, id, context).map_ok(|_| ())
+    }
+
     /// A future that registered as `id` is gone.
     pub(crate) fn forget(&self, id: u64) {
         let former = self.state.lock().forget(id);
@@ -248,53 +284,6 @@ impl Progress {
     pub(crate) fn nudge(&self) {
         self.state.lock().nudged = true;
         self.work.notify_one();
-    }
-
-    /// Waits until `ready` says so. `ready` is asked under the lock.
-    pub(crate) fn wait_for_room(&self, ready: impl Fn() -> bool) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        let failures_before = state.failures;
-        state.retry = true;
-        state.room_waiters += 1;
-        let outcome = loop {
-            if let Some(ended) = &state.ended {
-                break Err(ended.duplicate());
-            }
-            if ready() {
-                break Ok(());
-            }
-            if let Some(error) = failure_since(&state, failures_before) {
-                break Err(error);
-            }
-            self.work.notify_one();
-            state = self.room.wait(state);
-        };
-        state.room_waiters -= 1;
-        outcome
-    }
-
-    /// The same for a future, which asks again when woken.
-    pub(crate) fn poll_for_room(
-        &self,
-        failures_before: u64,
-        ready: impl Fn() -> bool,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        let mut state = self.state.lock();
-        if let Some(ended) = &state.ended {
-            return Poll::Ready(Err(ended.duplicate()));
-        }
-        if ready() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(error) = failure_since(&state, failures_before) {
-            return Poll::Ready(Err(error));
-        }
-        state.retry = true;
-        state.room_wakers.push(context.waker().clone());
-        drop(state);
-        self.work.notify_one();
-        Poll::Pending
     }
 
     /// Failures so far.
@@ -384,19 +373,6 @@ impl Progress {
         self.written.notify_one();
     }
 
-    /// Blocks were written, so the failure is over, or words were released. The writer, or truncation.
-    pub(crate) fn room_made(&self) {
-        let mut state = self.state.lock();
-        state.failure = None;
-        let wakers = std::mem::take(&mut state.room_wakers);
-        let anybody = state.room_waiters > 0;
-        drop(state);
-        if anybody && !planted(Mutation::RoomWithoutNotify) {
-            self.room.notify_all();
-        }
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// Something failed that may be tried again. Everybody who waits is told.
     pub(crate) fn fail(&self, error: Error) {
         let mut state = self.state.lock();
@@ -463,10 +439,11 @@ impl Progress {
     /// A commit, and `count - 1` before it, are durable.
     pub(crate) fn durable_now(&self, placed: Placed, count: usize) {
         let mut state = self.state.lock();
-        self.committed.store(placed.commit.until, Ordering::Release);
         state.in_flight = state.in_flight.saturating_sub(count);
-        let reached = placed.reaches();
-        state.durable = placed;
+        state.durable_ticket = placed.ticket;
+        let standing = Standing { commit: placed.commit, ..Standing::clone(&state.standing) };
+        self.stand(&mut state, standing);
+        let reached = state.reached();
         let waiting = std::mem::take(&mut state.waiting);
         let (done, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|waiting| waiting.goal.is_reached_by(reached));
@@ -504,16 +481,56 @@ impl Progress {
         }
     }
 
-    /// A cut is durable: the log ends here now.
-    pub(crate) fn cut_done(&self, commit: KnownCommit) {
+    /// A cut is on the device: the log ends with `commit` now, under `timeline`. Under the lock of the metadata; whoever waits is told
+    /// behind it, by [`cut_done`](Self::cut_done).
+    pub(crate) fn cut_made(&self, commit: Arc<KnownCommit>, timeline: Arc<Timeline>) {
         let mut state = self.state.lock();
-        self.committed.store(commit.until, Ordering::Release);
-        let ticket = state.durable.ticket;
-        state.durable = Placed { commit, ticket };
-        state.placed = state.durable.reaches();
-        state.wanted = state.placed;
+        let cuts = state.standing.cuts + 1;
+        let standing = Standing { commit, timeline, cuts, ..Standing::clone(&state.standing) };
+        self.stand(&mut state, standing);
+        // All that was placed was durable before the cut. What is wanted stays wanted: it may have been asked for during the cut.
+        state.placed = state.reached();
+        if planted(Mutation::CutForgetsRequests) {
+            state.wanted = state.placed;
+        }
+    }
+
+    /// Tells everybody that the log was cut.
+    pub(crate) fn cut_done(&self) {
+        let mut state = self.state.lock();
         state.cut_done = true;
         self.wake_everybody(state);
+    }
+
+    /// The front was truncated; under the lock of the metadata.
+    pub(crate) fn begin_moved(&self, begin: u64, begin_entry: u64, timeline: Arc<Timeline>) {
+        let mut state = self.state.lock();
+        let standing = Standing { begin, begin_entry, timeline, ..Standing::clone(&state.standing) };
+        self.stand(&mut state, standing);
+    }
+
+    /// Another process has written metadata. `other_line`: it dropped a suffix, or has opened the log again.
+    pub(crate) fn follow(&self, facts: &LogFacts, timeline: Arc<Timeline>, other_line: bool) {
+        let mut state = self.state.lock();
+        let mut standing = Standing::new(facts, timeline);
+        standing.cuts = state.standing.cuts + u64::from(other_line);
+        if !other_line && standing.committed() < state.standing.committed() {
+            standing.commit = Arc::clone(&state.standing.commit);
+        }
+        let news = other_line || standing.committed() > state.standing.committed();
+        self.stand(&mut state, standing);
+        if news {
+            // Everybody should look what became of his place.
+            self.wake_everybody(state);
+        }
+    }
+
+    fn stand(&self, state: &mut State, standing: Standing) {
+        let (committed, begin, cuts) = (standing.committed(), standing.begin, standing.cuts);
+        state.standing = Arc::new(standing);
+        self.committed.store(committed, Ordering::Release);
+        self.begin.store(begin, Ordering::Release);
+        self.cuts.store(cuts, Ordering::Release);
     }
 
     /// Lets both threads end.
@@ -525,14 +542,17 @@ impl Progress {
 }
 
 impl State {
+    fn reached(&self) -> Goal {
+        Goal { until: self.standing.committed(), ticket: self.durable_ticket }
+    }
+
     fn forget(&mut self, id: u64) -> Option<Waiting> {
         let place = self.waiting.iter().position(|waiting| waiting.id == id)?;
         Some(self.waiting.swap_remove(place))
     }
 }
 
-fn info_of(placed: &Placed) -> CommitInfo {
-    let commit = &placed.commit;
+fn info_of(commit: &KnownCommit) -> CommitInfo {
     CommitInfo {
         number: commit.number,
         until: Address::from_low_bits(commit.until),
@@ -542,8 +562,8 @@ fn info_of(placed: &Placed) -> CommitInfo {
 }
 
 fn outcome(state: &State, goal: Goal, failures_before: Option<u64>) -> Option<Result<CommitInfo, Error>> {
-    if goal.is_reached_by(state.durable.reaches()) {
-        return Some(Ok(info_of(&state.durable)));
+    if goal.is_reached_by(state.reached()) {
+        return Some(Ok(info_of(&state.standing.commit)));
     }
     if let Some(ended) = &state.ended {
         return Some(Err(ended.duplicate()));
@@ -561,28 +581,4 @@ fn failure_since(state: &State, failures_before: u64) -> Option<Error> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    /// A commit is being synced when the next one fails to be written. That the first becomes durable must not hide the failure: a
-    /// later request has nothing new to place, and only a retry can help it.
-    #[test]
-    fn a_failure_outlives_the_sync_of_an_earlier_commit() {
-        let commit = |until| KnownCommit { until, ..KnownCommit::default() };
-        let progress = Progress::new(commit(8), 4);
-        let placed = [16, 24].map(|until| {
-            progress.request(until, None);
-            let placed = Placed { commit: commit(until), ticket: 0 };
-            progress.placed(&placed);
-            placed
-        });
-        let soon = || Some(clock::now() + Duration::from_millis(20));
-        assert!(progress.wait_for_work(soon()).due, "both commits are placed");
-        let [first, _second] = placed;
-        progress.hand_over(first.clone());
-        progress.fail(Error::new(ErrorKind::Io, "the second can't be written"));
-        progress.durable_now(first, 1);
-        progress.request(20, None);
-        assert!(progress.wait_for_work(soon()).retry);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oxifaster_core::sync::atomic::{AtomicU32, AtomicU64};
+use oxifaster_core::sync::atomic::AtomicU32;
 use oxifaster_core::sync::process::HomeProcess;
 use oxifaster_core::sync::thread::{JoinHandle, spawn};
 use oxifaster_core::sync::{Mutex, thread};
@@ -24,6 +24,7 @@ use crate::requests::CommitInfo;
 use crate::ring::LogRing;
 use crate::scan::{Bytes, LogScan, ScanAll};
 use crate::shared::{Published, Shared};
+use crate::standing::Standing;
 use crate::tail::LogTail;
 
 /// Looks that fail one after the other before the reader gives up.
@@ -146,7 +147,7 @@ impl FasterLogReader {
     /// Number of the entry at the begin, counted from 0 since the log was made.
     #[must_use]
     pub fn first_entry_number(&self) -> u64 {
-        self.shared.first_entry_number()
+        self.shared.progress.standing().begin_entry
     }
 
     /// The address that the shown commit has under a name, as [`FasterLog::position`].
@@ -255,12 +256,12 @@ fn following(device: Arc<dyn StorageDevice>) -> Result<Shared, Error> {
         nudge_shift: config.nudge_shift(),
         entry_bytes_max: config.entry_bytes_max(),
         ring,
-        progress: Progress::new(facts.known.clone(), config.commits_in_flight_max),
+        progress: Progress::new(
+            Standing::new(&facts, Arc::clone(&facts.timeline)),
+            config.commits_in_flight_max,
+        ),
         listeners: Listeners::default(),
         seed: AtomicU32::new(0),
-        timeline: Mutex::new(Arc::new(facts.timeline.clone())),
-        begin: AtomicU64::new(facts.begin),
-        begin_entry: AtomicU64::new(facts.begin_entry),
         facts: Mutex::new(Published { area, facts }),
         follower: Some(Mutex::new(follower)),
         iterators: Mutex::default(),

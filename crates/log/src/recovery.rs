@@ -1,10 +1,11 @@
 //! Finding the end of a log, and opening it (`docs/format/log.md`, Opening).
 //!
-//! Opening writes nothing to a log that exists: what must be written is written before the first block.
+//! Opening writes nothing to a log that exists: what must be written is written before the first block. (When the table of incarnations
+//! is full, the device is truncated behind the end instead.)
 
 use std::sync::Arc;
 
-use oxifaster_core::sync::atomic::{AtomicU32, AtomicU64};
+use oxifaster_core::sync::atomic::AtomicU32;
 use oxifaster_core::sync::{Mutex, canary, random};
 use oxifaster_core::{Address, Error};
 use oxifaster_device::{BLOCK_BYTES, BLOCK_WORDS, ContentKind, MetadataArea};
@@ -17,6 +18,7 @@ use crate::listeners::Listeners;
 use crate::progress::Progress;
 use crate::ring::LogRing;
 use crate::shared::{Published, Shared};
+use crate::standing::Standing;
 use crate::timeline::{Incarnation, Timeline};
 use crate::transfer::{AnyDevice, sync};
 use crate::walk::{Found, Step, Walk, damaged};
@@ -43,7 +45,7 @@ pub struct RecoveryReport {
 /// An open log, before its threads start.
 pub(crate) struct Opened {
     pub(crate) shared: Shared,
-    pub(crate) last: KnownCommit,
+    pub(crate) last: Arc<KnownCommit>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -60,7 +62,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
             for _ in 0..2 {
                 area.write_next(device.as_ref(), &facts.encode())?;
             }
-            let timeline = facts.timeline.clone();
+            let timeline = Arc::clone(&facts.timeline);
             (facts, timeline)
         }
         Some(loaded) => {
@@ -71,7 +73,8 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
             (facts, timeline)
         }
     };
-    let last = facts.known.clone();
+    let last = Arc::clone(&facts.known);
+    let seed = AtomicU32::new(timeline.seed_at(last.until).0);
     let capacity = config.memory_bytes() as u64 / 8;
     let address_end = (geometry.capacity_bytes / 8).min(Address::MAX.words());
     let slack = if geometry.persistent { 0 } else { capacity / 8 };
@@ -81,12 +84,9 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
         nudge_shift: config.nudge_shift(),
         entry_bytes_max: config.entry_bytes_max(),
         ring: LogRing::new(capacity, last.until, address_end, slack)?,
-        progress: Progress::new(last.clone(), config.commits_in_flight_max),
+        progress: Progress::new(Standing::new(&facts, timeline), config.commits_in_flight_max),
         listeners: Listeners::default(),
-        seed: AtomicU32::new(timeline.seed_at(last.until).0),
-        timeline: Mutex::new(Arc::new(timeline)),
-        begin: AtomicU64::new(facts.begin),
-        begin_entry: AtomicU64::new(facts.begin_entry),
+        seed,
         facts: Mutex::new(Published { area, facts }),
         follower: None,
         iterators: Mutex::default(),
@@ -104,8 +104,8 @@ fn new_facts(reserved_bytes: u64) -> Result<LogFacts, Error> {
         clean: true,
         begin: start,
         begin_entry: 0,
-        known: KnownCommit { until: start, ..KnownCommit::default() },
-        timeline: Timeline::new(random::random_id()?, vec![row]),
+        known: Arc::new(KnownCommit { until: start, ..KnownCommit::default() }),
+        timeline: Arc::new(Timeline::new(random::random_id()?, vec![row])),
     })
 }
 
@@ -114,13 +114,13 @@ fn find_end(
     device: &AnyDevice,
     facts: &mut LogFacts,
     report: &mut RecoveryReport,
-) -> Result<Timeline, Error> {
+) -> Result<Arc<Timeline>, Error> {
     if facts.clean {
-        return Ok(facts.timeline.clone());
+        return Ok(Arc::clone(&facts.timeline));
     }
     let block = BLOCK_BYTES as u64;
     let device_end = device.space_use()?.end_offset / block * block / 8;
-    let timeline = Arc::new(facts.timeline.clone());
+    let timeline = Arc::clone(&facts.timeline);
     let window = |start: u64| Window::new(Arc::clone(device), None, start * 8, device_end * 8);
     let start = facts.known.until;
     let walk = Walk::new(window(start), Arc::clone(&timeline), start, device_end);
@@ -134,16 +134,20 @@ fn find_end(
     if !canary::armed("log_trust_unsynced_commit") {
         sync(device.as_ref())?;
     }
-    if timeline.is_full() {
+    if !timeline.has_room_for_cut(end) {
         device.truncate_after(end * 8)?;
         sync(device.as_ref())?;
-        return Ok(timeline.as_ref().clone());
+        return Ok(timeline);
     }
-    Ok(timeline.with_cut(end, end))
+    Ok(Arc::new(timeline.with_cut(end, end)))
 }
 
 /// Step 3: over everything that verifies. Returns where it stopped.
-fn walk_to_end(mut walk: Walk, known: &mut KnownCommit, report: &mut RecoveryReport) -> Result<u64, Error> {
+fn walk_to_end(
+    mut walk: Walk,
+    known: &mut Arc<KnownCommit>,
+    report: &mut RecoveryReport,
+) -> Result<u64, Error> {
     let mut entries = known.entries;
     // A commit counts when its padding is there, too.
     let mut candidate: Option<KnownCommit> = None;
@@ -164,7 +168,7 @@ fn walk_to_end(mut walk: Walk, known: &mut KnownCommit, report: &mut RecoveryRep
             },
         }
         if let Some(commit) = candidate.take_if(|commit| commit.until <= walk.at()) {
-            *known = commit;
+            *known = Arc::new(commit);
         }
     }
     report.cut_off_entries = entries - known.entries;

@@ -1,5 +1,7 @@
 //! What is asked of the log's threads, and what they answer: plain values that `progress` hands around.
 
+use std::sync::Arc;
+
 use oxifaster_core::Address;
 
 use crate::facts::KnownCommit;
@@ -48,7 +50,7 @@ pub(crate) enum Change {
 /// A commit on its way.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
-    pub(crate) commit: KnownCommit,
+    pub(crate) commit: Arc<KnownCommit>,
     pub(crate) ticket: u64,
 }
 

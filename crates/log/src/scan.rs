@@ -10,6 +10,7 @@ use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::faster_log::FasterLog;
 use crate::shared::Shared;
+use crate::standing::Standing;
 use crate::walk::{Found, Step, Walk};
 use crate::window::Window;
 
@@ -67,33 +68,40 @@ impl Shared {
             Bound::Excluded(address) => address.words(),
             Bound::Unbounded => u64::MAX,
         };
-        let committed = self.progress.committed();
+        let standing = self.progress.standing();
+        let committed = standing.committed();
         let end = if until < committed {
             ScanEnd::EndOfRange
         } else {
             torn.map_or(ScanEnd::EndOfLog, |cut_off_bytes| ScanEnd::TornTail { cut_off_bytes })
         };
-        let walk = self.walk(from.max(self.begin()), committed);
+        let walk = self.walk(from.max(standing.begin), &standing);
         LogScan { log: Arc::clone(self), walk, until, end, failed: None }
     }
 
-    /// A walk from `at` to `end`, which is committed.
-    pub(crate) fn walk(self: &Arc<Self>, at: u64, end: u64) -> Walk {
+    /// A walk from `at` over what is committed.
+    pub(crate) fn walk(self: &Arc<Self>, at: u64, standing: &Standing) -> Walk {
+        self.walk_to(at, standing.committed(), standing)
+    }
+
+    /// A walk from `at` to `end`, under the time lines of `standing`.
+    pub(crate) fn walk_to(self: &Arc<Self>, at: u64, end: u64, standing: &Standing) -> Walk {
         let window = Window::new(Arc::clone(&self.device), Some(Arc::clone(self)), at * 8, end * 8);
-        Walk::new(window, self.timeline(), at, end)
+        Walk::new(window, Arc::clone(&standing.timeline), at, end)
     }
 
     pub(crate) fn read_entry(self: &Arc<Self>, address: u64) -> Result<Option<Bytes>, Error> {
         // The tail first: an entry is below it before its address is known to anybody.
         let tail = self.ring.tail();
-        if address < self.begin() || address >= tail || self.timeline().is_cut_off(address) {
+        let standing = self.progress.standing();
+        if address < standing.begin || address >= tail || standing.timeline.is_cut_off(address) {
             return Ok(None);
         }
-        let committed = self.progress.committed();
+        let committed = standing.committed();
         if address >= committed && self.follower.is_some() {
             return Ok(None);
         }
-        let mut walk = self.walk(address, if address < committed { committed } else { tail });
+        let mut walk = self.walk_to(address, if address < committed { committed } else { tail }, &standing);
         match walk.step() {
             Ok(Step::Entry(found)) if found.is_user() => Ok(Some(walk.payload(found).to_vec())),
             Ok(Step::Broken) if address < committed => {

@@ -4,9 +4,7 @@
 //! |---|---|
 //! | `ring`, `progress`, `listeners` | see there |
 //! | `seed` | the writer, while the ring is sealed and empty of reservations: so an appender that got words has the right one |
-//! | `timeline` | the writer, before the seed; truncation, when rows are forgotten |
-//! | `begin` | truncation, after the metadata |
-//! | `facts` | whoever publishes; the lock is held over the device's write |
+//! | `facts` | whoever publishes; the lock is held over the device's write, and until what was written is in force ([`standing`](crate::standing)) |
 //! | `iterators` | who opens and drops named iterators |
 //! | `follower` | whoever looks what another process has written; the lock is held over the device's reads |
 
@@ -14,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oxifaster_core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use oxifaster_core::sync::atomic::{AtomicU32, Ordering};
 use oxifaster_core::sync::{Mutex, thread};
 use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::{BLOCK_WORDS, DeviceError, MetadataArea};
@@ -22,12 +20,12 @@ use oxifaster_device::{BLOCK_WORDS, DeviceError, MetadataArea};
 use crate::commit_record::NAMED_POSITIONS_MAX;
 use crate::configuration::FasterLogConfig;
 use crate::entry::Seed;
-use crate::facts::LogFacts;
+use crate::facts::{KnownCommit, LogFacts};
 use crate::follower::Follower;
 use crate::listeners::Listeners;
 use crate::progress::Progress;
 use crate::ring::LogRing;
-use crate::timeline::Timeline;
+use crate::standing;
 use crate::transfer::AnyDevice;
 
 /// Longest name of a position in bytes (inclusive).
@@ -55,9 +53,6 @@ pub(crate) struct Shared {
     pub(crate) progress: Progress,
     pub(crate) listeners: Listeners,
     pub(crate) seed: AtomicU32,
-    pub(crate) timeline: Mutex<Arc<Timeline>>,
-    pub(crate) begin: AtomicU64,
-    pub(crate) begin_entry: AtomicU64,
     pub(crate) facts: Mutex<Published>,
     /// The log is written by another process, and this is who looks. The ring is behind all addresses then, and empty.
     pub(crate) follower: Option<Mutex<Follower>>,
@@ -78,26 +73,8 @@ impl Shared {
         Seed(self.seed.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn timeline(&self) -> Arc<Timeline> {
-        Arc::clone(&self.timeline.lock())
-    }
-
     pub(crate) fn begin(&self) -> u64 {
-        self.begin.load(Ordering::Acquire)
-    }
-
-    /// Takes a new begin and a new table of time lines, in the order in which readers may see them.
-    pub(crate) fn set_begin(&self, timeline: Arc<Timeline>, begin: u64, begin_entry: u64) {
-        let mut current = self.timeline.lock();
-        *current = timeline;
-        self.begin_entry.store(begin_entry, Ordering::Release);
-        self.begin.store(begin, Ordering::Release);
-    }
-
-    /// The begin, and the number of the entry there, which belong together.
-    pub(crate) fn begin_and_entry(&self) -> (u64, u64) {
-        let _both = self.timeline.lock();
-        (self.begin(), self.begin_entry.load(Ordering::Acquire))
+        self.progress.begin()
     }
 
     /// Keeps an address under a name, or forgets the name, with the next commit.
@@ -118,8 +95,9 @@ impl Shared {
 
     /// The durable address under a name.
     pub(crate) fn position(&self, name: &str) -> Option<Address> {
-        let found = self.progress.durable().positions.get(name).copied()?;
-        Some(Address::from_low_bits(found.max(self.begin())))
+        let standing = self.progress.standing();
+        let found = standing.commit.positions.get(name).copied()?;
+        Some(Address::from_low_bits(found.max(standing.begin)))
     }
 
     /// Looks once what another process has written, if that is how this log is open.
@@ -127,30 +105,40 @@ impl Shared {
         self.follower.as_ref().map_or(Ok(()), |follower| follower.lock().look(self))
     }
 
-    /// What the error of a walk at `at` is: what was truncated meanwhile is not damaged.
-    pub(crate) fn judged_walk(&self, at: u64, error: Error) -> Error {
-        // Another process may have truncated it a moment ago. If looking fails, the error of the walk says enough.
+    /// Looks behind an error, which says enough if looking fails: another process may have truncated a moment ago what was read.
+    pub(crate) fn look_again(&self) {
         if let Err(unseen) = self.look() {
             tracing::debug!(error = %unseen, "the begin of a log could not be asked for again");
         }
+    }
+
+    /// What the error of a walk at `at` is: what was truncated meanwhile is not damaged.
+    pub(crate) fn judged_walk(&self, at: u64, error: Error) -> Error {
+        self.look_again();
         if at >= self.begin() { error } else { truncated(at).with_source(error) }
     }
 
-    /// Writes metadata, changed by `change` and with the last durable commit in it, `times` times in a row.
-    pub(crate) fn publish(&self, times: usize, change: impl FnOnce(&mut LogFacts)) -> Result<(), Error> {
-        let mut published = self.facts.lock();
-        let mut facts = published.facts.clone();
-        facts.known = self.progress.durable();
-        change(&mut facts);
-        let payload = facts.encode();
-        for _ in 0..times {
-            let written = published.area.write_next(self.device.as_ref(), &payload);
-            if let Err(error) = written {
-                return Err(self.judged(error));
+    /// Writes metadata, changed by `change` and with the last durable commit in it, `times` times in a row. `install` is told the outcome
+    /// under the same lock, and makes of the log what was written.
+    pub(crate) fn publish(
+        &self,
+        times: usize,
+        change: impl FnOnce(&mut LogFacts),
+        install: impl FnOnce(Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let write = |published: &mut Published, commit: &Arc<KnownCommit>| {
+            let mut facts = published.facts.clone();
+            facts.known = Arc::clone(commit);
+            change(&mut facts);
+            let payload = facts.encode();
+            for _ in 0..times {
+                let written = published.area.write_next(self.device.as_ref(), &payload);
+                written.map_err(|error| self.judged(error))?;
+                published.facts.clone_from(&facts);
             }
-            published.facts.clone_from(&facts);
-        }
-        Ok(())
+            Ok(())
+        };
+        standing::publish(&self.facts, &self.progress, write, install)
     }
 
     /// The error of a request; a failed sync, now or earlier, poisons the log.
@@ -178,6 +166,20 @@ impl Shared {
             "a sync of the log failed: what was not committed before may be lost; close the log and open it again",
         );
         self.end(error.with_source(cause));
+        // Again: a cut that ended in between may have opened it (see `unseal`).
+        self.ring.seal();
+    }
+
+    /// Lets appends in again, unless the log has ended. Whoever ends it seals the ring before *and* behind saying so: either that comes
+    /// behind this, or this sees it.
+    pub(crate) fn unseal(&self) {
+        if self.progress.ended().is_some() {
+            return;
+        }
+        self.ring.unseal();
+        if self.progress.ended().is_some() {
+            self.ring.seal();
+        }
     }
 }
 

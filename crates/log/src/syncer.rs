@@ -18,7 +18,7 @@ const KNOWN_EVERY_WORDS: u64 = (64 << 20) / 8;
 pub(crate) fn run(log: &Arc<Shared>) {
     let mut synced = false;
     loop {
-        let stale = synced && log.facts.lock().facts.known.number != log.progress.durable().number;
+        let stale = synced && log.facts.lock().facts.known.number != log.progress.standing().commit.number;
         let idle_after = (stale && log.progress.ended().is_none()).then_some(IDLE_AFTER);
         match log.progress.next_to_sync(idle_after) {
             Ok(None) => return,
@@ -54,7 +54,7 @@ pub(crate) fn run(log: &Arc<Shared>) {
 
 /// Writes the last durable commit to the metadata. A failure is no failure of anybody's commit.
 fn remember(log: &Shared) {
-    if let Err(error) = log.publish(1, |_| {}) {
+    if let Err(error) = log.publish(1, |_| {}, |written| written) {
         tracing::warn!(%error, "the metadata of a log could not be brought up to date");
     }
 }

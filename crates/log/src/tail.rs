@@ -12,9 +12,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use oxifaster_core::{Address, Error, ErrorKind};
 
-use crate::entry::Seed;
 use crate::faster_log::FasterLog;
-use crate::requests::Goal;
 use crate::scan::Bytes;
 use crate::shared::Shared;
 use crate::timeline::Timeline;
@@ -63,11 +61,11 @@ impl FasterLog {
 impl Shared {
     /// A stream of committed entries, or of all.
     pub(crate) fn tail(self: &Arc<Self>, from: Address, uncommitted: bool) -> LogTail {
-        let seed = self.seed();
-        let start = from.words().max(self.begin());
-        let committed = self.progress.committed();
-        let walk = self.walk(start, committed.max(start));
-        LogTail { log: Arc::clone(self), walk, uncommitted, seed, last_seen: None, id: None, ended: false }
+        let standing = self.progress.standing();
+        let start = from.words().max(standing.begin);
+        let walk = self.walk_to(start, standing.committed().max(start), &standing);
+        let cuts = standing.cuts;
+        LogTail { log: Arc::clone(self), walk, uncommitted, cuts, last_seen: None, id: None, ended: false }
     }
 }
 
@@ -93,8 +91,8 @@ pub struct LogTail {
     walk: Walk,
     /// It does not wait for commits.
     uncommitted: bool,
-    /// That of the log when the walk's end was found: another one says that the log was cut since.
-    seed: Seed,
+    /// How often the log was cut when the walk's end was found.
+    cuts: u64,
     /// Address of the last entry that was returned. (Where the walk stands may be behind a cut.)
     last_seen: Option<u64>,
     /// What it is registered as, with the listeners or with `progress`.
@@ -123,11 +121,11 @@ impl LogTail {
 
     fn advance(&mut self) -> Result<Next, Error> {
         while !self.ended {
-            if self.seed != self.log.seed() && !self.extend()? {
+            if self.cuts != self.log.progress.cuts() && !self.extend()? {
                 return Ok(Next::Nothing);
             }
             let step = match self.walk.step() {
-                Ok(Step::Broken) if self.uncommitted && self.seed != self.log.seed() => continue,
+                Ok(Step::Broken) if self.uncommitted && self.cuts != self.log.progress.cuts() => continue,
                 Ok(Step::Broken) => Err(self.broken()),
                 step => step,
             };
@@ -155,24 +153,23 @@ impl LogTail {
 
     /// Gives the walk a new end, and says whether anything lies before it.
     fn extend(&mut self) -> Result<bool, Error> {
-        // The seed first: if there is a cut in between, it is asked for again. (A new seed comes behind its table.)
-        let seed = self.log.seed();
+        let standing = self.log.progress.standing();
+        let timeline = Arc::clone(&standing.timeline);
         let end = if self.uncommitted {
-            self.log.ring.complete_behind(self.place())
+            // Behind the look at the time lines: what it goes over may be cut meanwhile, and is asked for again then.
+            self.log.ring.complete_behind(timeline.skip_cuts(self.walk.at()))
         } else {
-            self.log.progress.committed()
+            standing.committed()
         };
-        // Behind the end: a table that is newer is fine.
-        let timeline = self.log.timeline();
         self.refuse_dropped(&timeline)?;
-        self.seed = seed;
+        self.cuts = standing.cuts;
         self.walk.extend(end, timeline);
         Ok(self.walk.at() < end)
     }
 
     /// Where the next entry lies, or will.
     fn place(&self) -> u64 {
-        self.log.timeline().skip_cuts(self.walk.at())
+        self.log.progress.standing().timeline.skip_cuts(self.walk.at())
     }
 
     #[cold]
@@ -187,8 +184,7 @@ impl LogTail {
     /// Waits for something that may be shown. An error is the end.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.uncommitted {
-            let goal = Goal { until: self.log.progress.committed().max(self.walk.at()) + 1, ticket: 0 };
-            return self.log.progress.poll(goal, None, &mut self.id, context).map_ok(|_| ());
+            return self.log.progress.poll_beyond(self.walk.at(), &mut self.id, context);
         }
         let place = self.place();
         let (ring, progress) = (&self.log.ring, &self.log.progress);

@@ -20,8 +20,11 @@ pub(crate) struct Incarnation {
     pub(crate) before_ends: u64,
 }
 
-/// Rows that a table has at most; then the device is truncated instead (`docs/format/log.md`, Space).
+/// Rows that a table has at most. Then a log that was not closed has the device truncated instead when it is opened, and a cut that
+/// needs a row is refused (`docs/format/log.md`, Space).
 pub(crate) const INCARNATIONS_MAX: usize = 1500;
+/// Rows that are read: versions that did not refuse cuts may have written as many as the payload holds.
+pub(crate) const INCARNATIONS_READ_MAX: usize = 65_536 / 24;
 
 /// All incarnations that still have entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +94,10 @@ impl Timeline {
         Self { log_id: self.log_id, rows: self.rows.get(first..).unwrap_or_default().to_vec() }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.rows.len() >= INCARNATIONS_MAX
+    /// Whether [`with_cut`](Self::with_cut) at `ends` makes a table that can be kept. One that is too long already may not grow.
+    pub(crate) fn has_room_for_cut(&self, ends: u64) -> bool {
+        let kept = self.rows.partition_point(|row| row.start < ends);
+        kept < INCARNATIONS_MAX.max(self.rows.len())
     }
 }
 
@@ -121,6 +126,25 @@ mod tests {
         assert!(fourth.is_cut_off(1030));
         assert_eq!(third.without_before(4100).rows(), [row(4, 4096, 600)]);
         assert_eq!(third.without_before(550).rows().len(), 2);
+    }
+
+    #[test]
+    fn a_table_has_room_for_cuts_that_keep_few_stretches() {
+        let full = (1..1500).fold(Timeline::new([1; 16], vec![row(1, 512, 512)]), |table, number| {
+            assert!(table.has_room_for_cut(number * 1024));
+            table.with_cut(number * 1024 - 10, number * 1024)
+        });
+        assert_eq!(full.rows().len(), INCARNATIONS_MAX);
+        let last = full.rows()[INCARNATIONS_MAX - 1].start;
+        assert!(!full.has_room_for_cut(last + 1));
+        // At the start of a stretch: nothing of it is kept.
+        assert!(full.has_room_for_cut(last));
+        assert_eq!(full.with_cut(last, last + 1024).rows().len(), INCARNATIONS_MAX);
+        assert!(full.without_before(5000).has_room_for_cut(last + 1));
+        // Of a version that did not refuse.
+        let longer = full.with_cut(last + 1, last + 1024);
+        assert!(!longer.has_room_for_cut(last + 2000));
+        assert!(longer.has_room_for_cut(last + 1024));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::BLOCK_BYTES;
 
+use crate::facts::LogFacts;
 use crate::faster_log::FasterLog;
 use crate::requests::Cut;
 
@@ -33,12 +34,15 @@ impl FasterLog {
             return Err(Error::new(ErrorKind::InvalidInput, message).with_address(address));
         }
         let located = shared.locate(to)?;
-        shared.publish(2, |facts| {
-            facts.begin = to;
-            facts.begin_entry = located.entries;
-            facts.timeline = facts.timeline.without_before(to);
-        })?;
-        shared.set_begin(Arc::new(shared.timeline().without_before(to)), to, located.entries);
+        let timeline = Arc::new(shared.progress.standing().timeline.without_before(to));
+        let change = |facts: &mut LogFacts| {
+            (facts.begin, facts.begin_entry) = (to, located.entries);
+            facts.timeline = Arc::new(facts.timeline.without_before(to));
+        };
+        let install = |written: Result<(), Error>| {
+            written.map(|()| shared.progress.begin_moved(to, located.entries, timeline))
+        };
+        shared.publish(2, change, install)?;
         if shared.persistent {
             let block = BLOCK_BYTES as u64;
             shared.device.truncate_before(to * 8 / block * block)?;
@@ -50,48 +54,57 @@ impl FasterLog {
     }
 
     /// Drops the entry at `address` and everything behind it, committed or not: what a consensus log needs. Everything that was appended
-    /// before is committed on the way; appends from other threads wait meanwhile. Addresses that were dropped are never used again.
+    /// before is committed on the way; appends from other threads wait while the log is cut. Addresses that were dropped are never used
+    /// again.
+    ///
+    /// A log remembers each stretch between two cuts that still has entries, 1,499 cuts at most; what
+    /// [`truncate_before`](Self::truncate_before) or a deeper cut drops need not be remembered.
     ///
     /// # Durability
     /// When this returns `Ok`, what was dropped never comes back, whatever happens.
     ///
     /// # Errors
-    /// `InvalidInput` when no entry begins there; the device's errors, with nothing dropped; `Poisoned` when it is unknown whether it was.
+    /// `InvalidInput` when no entry begins there; `OutOfSpace` when there are too many stretches to remember; the device's errors; nothing
+    /// was dropped then. `Poisoned` when it is unknown whether it was.
     pub fn truncate_suffix(&self, address: Address) -> Result<(), Error> {
         let _exclusive = self.exclusive.lock();
         self.check_open()?;
         let shared = &self.shared;
-        if address.words() < shared.begin() || address.words() > shared.ring.tail() {
-            let message = format!("the log lies from {} to {}", self.begin_address(), self.tail_address());
-            return Err(Error::new(ErrorKind::InvalidInput, message).with_address(address));
-        }
-        let tail = shared.ring.seal();
-        let outcome = self.cut_sealed(address.words(), tail);
-        if shared.progress.ended().is_none() {
-            shared.ring.unseal();
-            // Poisoned in between: whoever did that sealed before it said so.
-            if shared.progress.ended().is_some() {
-                shared.ring.seal();
-            }
-        }
-        shared.progress.room_made();
-        outcome
-    }
-
-    fn cut_sealed(&self, from: u64, tail: u64) -> Result<(), Error> {
-        let shared = &self.shared;
-        if shared.timeline().is_cut_off(from) {
-            let message = "this address was cut off before";
-            return Err(
-                Error::new(ErrorKind::InvalidInput, message).with_address(Address::from_low_bits(from))
-            );
-        }
+        let (from, tail) = (address.words(), shared.ring.tail());
+        self.check_cut(from, tail).map_err(|error| error.with_address(address))?;
         let (goal, failures) = shared.progress.request(tail, None);
         shared.progress.wait(goal, failures)?;
         if from >= tail {
             return Ok(());
         }
+        // Appends go on meanwhile: this may read much of a log.
         let located = shared.locate(from)?;
-        shared.progress.cut(Cut { from, entries: located.entries, last_commit: located.last_commit })
+        let cut = Cut { from, entries: located.entries, last_commit: located.last_commit };
+        let tail = shared.ring.seal();
+        let (goal, failures) = shared.progress.request(tail, None);
+        let outcome = shared.progress.wait(goal, failures).and_then(|_| shared.progress.cut(cut));
+        shared.unseal();
+        shared.progress.room_made();
+        outcome
+    }
+
+    /// Whether the log can be cut at `from`, asked before anything is changed. Nobody else cuts meanwhile.
+    fn check_cut(&self, from: u64, tail: u64) -> Result<(), Error> {
+        let standing = self.shared.progress.standing();
+        if from < standing.begin || from > tail {
+            let message = format!("the log lies from {} to {}", self.begin_address(), self.tail_address());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if standing.timeline.is_cut_off(from) {
+            return Err(Error::new(ErrorKind::InvalidInput, "this address was cut off before"));
+        }
+        if from < tail && !standing.timeline.has_room_for_cut(from) {
+            let message = format!(
+                "the log has {} stretches between cuts, and can't remember more: truncate its front first",
+                standing.timeline.rows().len()
+            );
+            return Err(Error::new(ErrorKind::OutOfSpace, message));
+        }
+        Ok(())
     }
 }

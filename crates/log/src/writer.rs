@@ -26,7 +26,7 @@ use oxifaster_device::{BLOCK_WORDS, IoBuffer};
 use crate::commit_record::CommitRecord;
 use crate::configuration::CommitPolicy;
 use crate::entry::{EntryKind, Header, Seed, entry_words};
-use crate::facts::KnownCommit;
+use crate::facts::{KnownCommit, LogFacts};
 use crate::requests::{Change, Cut, Goal, Placed, Work};
 use crate::ring::Refusal;
 use crate::shared::{Shared, backoff};
@@ -46,7 +46,7 @@ pub(crate) struct Writer {
     /// Words below `written` may be given up since the last time.
     unreleased: bool,
     /// The last commit that was placed.
-    last: KnownCommit,
+    last: Arc<KnownCommit>,
     last_at: Instant,
     /// It is placed and not yet handed over.
     pending: Option<Placed>,
@@ -58,7 +58,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// A writer of a log that ends at `last`.
-    pub(crate) fn new(log: Arc<Shared>, last: KnownCommit) -> Self {
+    pub(crate) fn new(log: Arc<Shared>, last: Arc<KnownCommit>) -> Self {
         Self {
             walked: last.until,
             entries: last.entries,
@@ -176,7 +176,7 @@ impl Writer {
     /// Step 2.
     fn place(&mut self) -> Result<(), Error> {
         let ticket = self.log.progress.take_changes(&mut self.changes);
-        let mut next = self.last.clone();
+        let mut next = KnownCommit::clone(&self.last);
         next.number += 1;
         for change in &self.changes {
             match change {
@@ -216,9 +216,9 @@ impl Writer {
         }
         self.walked = place.end;
         self.log.ring.completed(place.end);
-        self.last = next.clone();
+        self.last = Arc::new(next);
         self.last_at = clock::now();
-        let placed = Placed { commit: next, ticket };
+        let placed = Placed { commit: Arc::clone(&self.last), ticket };
         self.log.progress.placed(&placed);
         self.pending = Some(placed);
         Ok(())
@@ -347,13 +347,14 @@ impl Writer {
         if self.begun {
             return Ok(());
         }
-        let timeline = self.log.timeline();
-        self.log.publish(2, |facts| {
+        let timeline = Arc::clone(&self.log.progress.standing().timeline);
+        let change = |facts: &mut LogFacts| {
             facts.clean = false;
             if !canary::armed("log_keep_incarnation") {
-                facts.timeline = timeline.as_ref().clone();
+                facts.timeline = timeline;
             }
-        })?;
+        };
+        self.log.publish(2, change, |written| written)?;
         self.begun = true;
         Ok(())
     }
@@ -367,30 +368,37 @@ impl Writer {
         }
         let start = self.last.until;
         self.log.progress.wait_until_durable(Goal { until: start, ticket: 0 })?;
-        let before = self.log.timeline();
+        let before = Arc::clone(&self.log.progress.standing().timeline);
         let after = Arc::new(before.with_cut(cut.from, start));
-        let mut known = KnownCommit { until: start, entries: cut.entries, ..self.last.clone() };
+        let mut known = KnownCommit { entries: cut.entries, ..KnownCommit::clone(&self.last) };
         known.links.cut(cut.from, cut.last_commit);
         for position in known.positions.values_mut() {
             *position = (*position).min(cut.from);
         }
-        let published = self.log.publish(if self.log.persistent { 2 } else { 1 }, |facts| {
-            facts.known.clone_from(&known);
-            facts.timeline = after.as_ref().clone();
-        });
-        if let Err(error) = published {
-            // The new time line may be on the device or not: only opening it again tells.
-            self.log.poison(error.duplicate());
-            return Err(error);
-        }
-        *self.log.timeline.lock() = Arc::clone(&after);
+        let known = Arc::new(known);
+        let change = |facts: &mut LogFacts| {
+            facts.known = Arc::clone(&known);
+            facts.timeline = Arc::clone(&after);
+        };
+        let install = |written: Result<(), Error>| match written {
+            Ok(()) => {
+                self.log.progress.cut_made(Arc::clone(&known), Arc::clone(&after));
+                Ok(())
+            }
+            Err(error) => {
+                // The new time line may be on the device or not: only opening it again tells.
+                self.log.poison(error.duplicate());
+                Err(error)
+            }
+        };
+        self.log.publish(if self.log.persistent { 2 } else { 1 }, change, install)?;
         if !canary::armed("log_keep_incarnation") {
+            // Before the ring is unsealed, by whoever waits for the cut.
             self.log.seed.store(after.seed_at(start).0, Ordering::Relaxed);
         }
         self.entries = cut.entries;
-        self.last = known.clone();
-        self.log.ring.unseal();
-        self.log.progress.cut_done(known);
+        self.last = known;
+        self.log.progress.cut_done();
         Ok(())
     }
 }

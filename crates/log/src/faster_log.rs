@@ -53,9 +53,11 @@ impl FasterLog {
         let writer = Writer::new(Arc::clone(&shared), opened.last);
         let cannot =
             |error| Error::new(ErrorKind::Io, "a thread of the log could not be started").with_source(error);
-        let mut threads = vec![spawn("oxf-log-write", move || writer.run()).map_err(cannot)?];
-        let log = Arc::clone(&shared);
-        match spawn("oxf-log-sync", move || syncer::run(&log)) {
+        let life = Life::of(&shared, "writing");
+        let write = move || life.live(|_| writer.run());
+        let mut threads = vec![spawn("oxf-log-write", write).map_err(cannot)?];
+        let life = Life::of(&shared, "syncing");
+        match spawn("oxf-log-sync", move || life.live(syncer::run)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 shared.progress.stop();
@@ -125,7 +127,8 @@ impl FasterLog {
     /// When this returns `Ok`, all of it survives power loss, and so does everything below the returned address.
     ///
     /// # Errors
-    /// The device's error, which leaves the entries in memory: a later commit tries again. `Poisoned` once a sync has failed; `Closed`.
+    /// The device's error, which leaves the entries in memory: a later commit tries again. `Poisoned` once a sync has failed, or a thread of
+    /// the log has panicked; `Closed`.
     pub fn commit(&self) -> Result<CommitInfo, Error> {
         let (goal, failures) = self.shared.progress.request(self.shared.ring.tail(), None);
         self.shared.progress.wait(goal, failures)
@@ -272,6 +275,35 @@ impl FasterLog {
     #[must_use]
     pub fn first_entry_number(&self) -> u64 {
         self.shared.progress.standing().begin_entry
+    }
+}
+
+/// The life of one of the log's threads. When it ends before it should, by a panic, nobody may wait for it.
+struct Life {
+    log: Arc<Shared>,
+    work: &'static str,
+    /// It has not begun, or has ended as it should.
+    fine: bool,
+}
+
+impl Life {
+    fn of(log: &Arc<Shared>, work: &'static str) -> Self {
+        Self { log: Arc::clone(log), work, fine: true }
+    }
+
+    fn live(mut self, run: impl FnOnce(&Arc<Shared>)) {
+        self.fine = false;
+        run(&self.log);
+        self.fine = true;
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if !self.fine {
+            let message = format!("the {} thread of the log panicked", self.work);
+            self.log.poison(Error::new(ErrorKind::Io, message));
+        }
     }
 }
 

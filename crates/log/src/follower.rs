@@ -31,7 +31,7 @@ use oxifaster_device::{ContentKind, DeviceErrorKind, Loaded, MetadataArea};
 use crate::commit_record::CommitRecord;
 use crate::entry::EntryKind;
 use crate::facts::{KnownCommit, LogFacts};
-use crate::recovery::{commit_of, refuse_if_durable};
+use crate::recovery::{commit_of, refuse_if_durable, refuse_if_short};
 use crate::requests::Placed;
 use crate::shared::Shared;
 use crate::timeline::Timeline;
@@ -106,7 +106,8 @@ impl Follower {
         for _ in 0..ROUNDS_MAX {
             let before = self.at;
             self.look(shared)?;
-            if self.at - before < WALK_WORDS {
+            // (New metadata may have moved it back.)
+            if self.at.saturating_sub(before) < WALK_WORDS {
                 break;
             }
         }
@@ -236,6 +237,13 @@ impl Follower {
     fn refuse_damage(&mut self, shared: &Shared) -> Result<(), Error> {
         for _ in 0..ROUNDS_MAX {
             let (at, generation) = (self.at, self.generation);
+            if let Err(damage) = refuse_if_short(&self.device, &self.facts) {
+                self.look(shared)?;
+                if self.generation == generation {
+                    return Err(damage);
+                }
+                continue;
+            }
             let end = self.device.space_use()?.end_offset / 8;
             if at >= end || self.facts.clean {
                 return Ok(());

@@ -17,8 +17,8 @@ use crate::shared::Shared;
 use crate::tail::LogTail;
 
 impl FasterLog {
-    /// The iterator called `name`, at the place that it had completed when that was last committed; a new name begins at the begin of the
-    /// log. It follows the log as a [`tail`](Self::tail) does.
+    /// The iterator called `name`, at the place that it has completed: what was last committed of that when the log was opened, and what was
+    /// completed since. A new name begins at the begin of the log. It follows the log as a [`tail`](Self::tail) does.
     ///
     /// # Errors
     /// `InvalidInput` when it exists already (one at a time), or as [`set_position`](Self::set_position).
@@ -48,9 +48,13 @@ impl FasterLog {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let claim = Claim { log: Arc::clone(&self.shared), name: name.to_owned() };
-        let from = self.shared.position(name).unwrap_or_else(|| self.begin_address());
-        // Now, so that a name that can't be kept is told before anything was consumed.
-        self.shared.set_position(name, Some(from))?;
+        let begin = self.shared.begin();
+        let from = self.shared.progress.latest_position(name).map(|latest| latest.max(begin));
+        if from.is_none() {
+            // Now, so that a name that can't be kept is told before anything was consumed.
+            self.shared.set_position(name, Some(Address::from_low_bits(begin)))?;
+        }
+        let from = Address::from_low_bits(from.unwrap_or(begin));
         Ok(NamedIterator { tail: self.shared.tail(from, false), completed: from, claim })
     }
 

@@ -19,7 +19,7 @@
 //!    happens after its request, or the end.
 //! 3. Wakers are woken, and dropped, outside of the lock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use oxifaster_core::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_core::sync::{Condvar, Mutex, MutexGuard, clock};
 use oxifaster_core::{Address, Error, ErrorKind};
 
+use crate::commit_record::Positions;
 use crate::facts::{KnownCommit, LogFacts};
 use crate::mutation::{Mutation, planted};
 use crate::requests::{Change, CommitInfo, Cut, Goal, Placed, Work};
@@ -76,8 +77,8 @@ struct State {
     room_wakers: Vec<Waker>,
     waiting: Vec<Waiting>,
     next_id: u64,
-    /// Names that positions have, or will have with the next commit.
-    names: BTreeSet<String>,
+    /// The positions that there are, or will be with the next commit.
+    positions: Positions,
 }
 
 /// The state and its four conditions.
@@ -99,7 +100,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(standing: Standing, in_flight_max: usize) -> Self {
         let (committed, begin, cuts) = (standing.committed(), standing.begin, standing.cuts);
-        let names = standing.commit.positions.keys().cloned().collect();
+        let positions = standing.commit.positions.clone();
         let reached = Goal { until: committed, ticket: 0 };
         let state = State {
             wanted: reached,
@@ -123,7 +124,7 @@ impl Progress {
             room_wakers: Vec::new(),
             waiting: Vec::new(),
             next_id: 0,
-            names,
+            positions,
         };
         Self {
             state: Mutex::new(state),
@@ -194,17 +195,22 @@ impl Progress {
     /// A position for the next commit to carry; does not ask for one. False: there would be more names than `names_max`.
     pub(crate) fn set_position(&self, name: &str, address: Option<u64>, names_max: usize) -> bool {
         let mut state = self.state.lock();
-        if address.is_none() {
-            state.names.remove(name);
-        } else if !state.names.contains(name) {
-            if state.names.len() >= names_max {
-                return false;
-            }
-            state.names.insert(name.to_owned());
+        let Some(to) = address else {
+            state.positions.remove(name);
+            state.change_position(name, None);
+            return true;
+        };
+        if !state.positions.contains_key(name) && state.positions.len() >= names_max {
+            return false;
         }
-        state.last_ticket += 1;
-        state.changes.push_back(Change::Position(name.to_owned(), address));
+        state.positions.insert(name.to_owned(), to);
+        state.change_position(name, address);
         true
+    }
+
+    /// The address that was given to a name last, whether it is durable or not.
+    pub(crate) fn latest_position(&self, name: &str) -> Option<u64> {
+        self.state.lock().positions.get(name).copied()
     }
 
     /// Waits until the goal is reached.
@@ -339,6 +345,13 @@ impl Progress {
     /// Whether a commit may be placed now; for the policies.
     pub(crate) fn may_place(&self) -> bool {
         self.state.lock().in_flight < self.in_flight_max
+    }
+
+    /// A commit of everything below `until`, and of all changes, is wanted as soon as one may be placed. The writer, for a policy.
+    pub(crate) fn want(&self, until: u64) {
+        let mut state = self.state.lock();
+        let ticket = state.last_ticket;
+        state.wanted.join(Goal { until, ticket });
     }
 
     /// Whether anything wants a commit that `placed` does not cover, the changes included.
@@ -544,6 +557,11 @@ impl Progress {
 impl State {
     fn reached(&self) -> Goal {
         Goal { until: self.standing.committed(), ticket: self.durable_ticket }
+    }
+
+    fn change_position(&mut self, name: &str, address: Option<u64>) {
+        self.last_ticket += 1;
+        self.changes.push_back(Change::Position(name.to_owned(), address));
     }
 
     fn forget(&mut self, id: u64) -> Option<Waiting> {

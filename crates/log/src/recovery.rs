@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use oxifaster_core::sync::atomic::AtomicU32;
 use oxifaster_core::sync::{Mutex, canary, random};
-use oxifaster_core::{Address, Error};
+use oxifaster_core::{Address, Error, ErrorKind};
 use oxifaster_device::{BLOCK_BYTES, BLOCK_WORDS, ContentKind, MetadataArea};
 
 use crate::commit_record::CommitRecord;
@@ -69,6 +69,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
             report.damaged_metadata_slot = loaded.damaged_copy;
             let mut facts = LogFacts::decode(&loaded.payload)?;
             report.clean = facts.clean;
+            refuse_if_short(&device, &facts)?;
             let timeline = find_end(&device, &mut facts, &mut report)?;
             (facts, timeline)
         }
@@ -140,6 +141,21 @@ fn find_end(
         return Ok(timeline);
     }
     Ok(Arc::new(timeline.with_cut(end, end)))
+}
+
+/// A device that ends below what is known to be durable has lost it.
+pub(crate) fn refuse_if_short(device: &AnyDevice, facts: &LogFacts) -> Result<(), Error> {
+    let end_offset = device.space_use()?.end_offset;
+    let until = facts.known.until;
+    // Without entries there may be no block at all.
+    if facts.begin >= until || end_offset / 8 >= until || !device.geometry().persistent {
+        return Ok(());
+    }
+    let message = format!(
+        "the device ends at byte {end_offset:#x}, and the log was durable below byte {:#x}: its end is missing",
+        until * 8
+    );
+    Err(Error::new(ErrorKind::Corruption, message).with_address(Address::from_low_bits(end_offset / 8)))
 }
 
 /// Step 3: over everything that verifies. Returns where it stopped.

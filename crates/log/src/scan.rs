@@ -42,7 +42,8 @@ impl FasterLog {
         self.shared.read_entry(address.words())
     }
 
-    /// The committed entries whose addresses lie in `range`.
+    /// The committed entries whose addresses lie in `range`. Where it begins an entry must begin, also when that one is excluded; below
+    /// the begin of the log anything may be named.
     pub fn scan(&self, range: impl RangeBounds<Address>) -> LogScan {
         let torn = self.recovery_report().cut_off_bytes;
         let nothing_new = torn > 0 && self.shared.progress.committed() == self.recovered_until;
@@ -58,10 +59,11 @@ impl FasterLog {
 impl Shared {
     /// `torn`: bytes that opening has cut off at the end.
     pub(crate) fn scan(self: &Arc<Self>, range: impl RangeBounds<Address>, torn: Option<u64>) -> LogScan {
-        let from = match range.start_bound() {
-            Bound::Included(address) => address.words(),
-            Bound::Excluded(address) => address.words() + 1,
-            Bound::Unbounded => 0,
+        // An entry is as long as it is: one that is left out has to be walked over.
+        let (from, except) = match range.start_bound() {
+            Bound::Included(address) => (address.words(), None),
+            Bound::Excluded(address) => (address.words(), Some(address.words())),
+            Bound::Unbounded => (0, None),
         };
         let until = match range.end_bound() {
             Bound::Included(address) => address.words() + 1,
@@ -76,7 +78,7 @@ impl Shared {
             torn.map_or(ScanEnd::EndOfLog, |cut_off_bytes| ScanEnd::TornTail { cut_off_bytes })
         };
         let walk = self.walk(from.max(standing.begin), &standing);
-        LogScan { log: Arc::clone(self), walk, until, end, failed: None }
+        LogScan { log: Arc::clone(self), walk, except, until, end, failed: None }
     }
 
     /// A walk from `at` over what is committed.
@@ -142,6 +144,8 @@ impl Shared {
 pub struct LogScan {
     log: Arc<Shared>,
     walk: Walk,
+    /// The entry that the range begins behind.
+    except: Option<u64>,
     until: u64,
     end: ScanEnd,
     failed: Option<Error>,
@@ -163,7 +167,9 @@ impl LogScan {
         }
         while self.walk.at() < self.until {
             match self.walk.step_committed() {
-                Ok(Some(found)) if found.is_user() => return Ok(Some(found)),
+                Ok(Some(found)) if found.is_user() && self.except != Some(found.address) => {
+                    return Ok(Some(found));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => {

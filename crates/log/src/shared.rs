@@ -163,7 +163,7 @@ impl Shared {
         tracing::error!(error = %cause, device = %self.device.describe(), "a log is poisoned");
         let error = Error::new(
             ErrorKind::Poisoned,
-            "a sync of the log failed: what was not committed before may be lost; close the log and open it again",
+            "nothing is committed any more, and what was not committed before may be lost: close the log and open it again",
         );
         self.end(error.with_source(cause));
         // Again: a cut that ended in between may have opened it (see `unseal`).

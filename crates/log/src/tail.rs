@@ -65,7 +65,16 @@ impl Shared {
         let start = from.words().max(standing.begin);
         let walk = self.walk_to(start, standing.committed().max(start), &standing);
         let cuts = standing.cuts;
-        LogTail { log: Arc::clone(self), walk, uncommitted, cuts, last_seen: None, id: None, ended: false }
+        LogTail {
+            log: Arc::clone(self),
+            walk,
+            uncommitted,
+            cuts,
+            last_seen: None,
+            id: None,
+            failed: None,
+            told: false,
+        }
     }
 }
 
@@ -97,7 +106,10 @@ pub struct LogTail {
     last_seen: Option<u64>,
     /// What it is registered as, with the listeners or with `progress`.
     id: Option<u64>,
-    ended: bool,
+    /// Why it returns nothing any more, whatever the log does.
+    failed: Option<Error>,
+    /// As a stream it has said that it ends.
+    told: bool,
 }
 
 impl LogTail {
@@ -107,20 +119,45 @@ impl LogTail {
         Address::from_low_bits(self.walk.at())
     }
 
-    /// The next entry, if there is one that this stream shows already.
+    /// The next entry, if there is one that this stream shows already. `None` says that there may be one later; an end is an error, which
+    /// is returned as often as it is asked for.
     ///
     /// # Errors
-    /// As those of a scan; the stream has ended then. For a reader of another process's log also `InvalidInput` when that process
-    /// dropped entries that this stream has returned ([`FasterLog::truncate_suffix`]).
+    /// As those of a scan. Behind the last entry why the log has ended: `Closed`, `Poisoned`, or what a reader of another process's log
+    /// has ended with. For such a reader also `InvalidInput` when that process dropped entries that this stream has returned
+    /// ([`FasterLog::truncate_suffix`]).
     pub fn try_next(&mut self) -> Result<Option<(Address, Bytes)>, Error> {
-        match self.advance()? {
-            Next::Entry(address, entry) => Ok(Some((address, entry))),
-            Next::Nothing | Next::Reading => Ok(None),
+        let mut ended = None;
+        loop {
+            match self.advance()? {
+                Next::Entry(address, entry) => return Ok(Some((address, entry))),
+                Next::Reading => return Ok(None),
+                Next::Nothing => {}
+            }
+            if let Some(ended) = ended {
+                return Err(ended);
+            }
+            ended = self.log.progress.ended();
+            if ended.is_none() {
+                return Ok(None);
+            }
+            // What came between that look and the end counts.
         }
     }
 
     fn advance(&mut self) -> Result<Next, Error> {
-        while !self.ended {
+        if let Some(error) = &self.failed {
+            return Err(error.duplicate());
+        }
+        let next = self.look();
+        if let Err(error) = &next {
+            self.failed = Some(error.duplicate());
+        }
+        next
+    }
+
+    fn look(&mut self) -> Result<Next, Error> {
+        loop {
             if self.cuts != self.log.progress.cuts() && !self.extend()? {
                 return Ok(Next::Nothing);
             }
@@ -142,13 +179,9 @@ impl LogTail {
                         return Ok(Next::Nothing);
                     }
                 }
-                Err(error) => {
-                    self.ended = true;
-                    return Err(self.log.judged_walk(self.walk.at(), error));
-                }
+                Err(error) => return Err(self.log.judged_walk(self.walk.at(), error)),
             }
         }
-        Ok(Next::Nothing)
     }
 
     /// Gives the walk a new end, and says whether anything lies before it.
@@ -181,7 +214,7 @@ impl LogTail {
         Error::new(ErrorKind::Corruption, message).with_address(Address::from_low_bits(self.walk.at()))
     }
 
-    /// Waits for something that may be shown. An error is the end.
+    /// Waits for something that may be shown. An error is the end of the log.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.uncommitted {
             return self.log.progress.poll_beyond(self.walk.at(), &mut self.id, context);
@@ -192,10 +225,9 @@ impl LogTail {
     }
 
     /// Whoever reads the log of another process is told when that one took back what was read.
-    fn refuse_dropped(&mut self, timeline: &Timeline) -> Result<(), Error> {
+    fn refuse_dropped(&self, timeline: &Timeline) -> Result<(), Error> {
         let dropped = self.last_seen.filter(|address| timeline.is_cut_off(*address));
         let Some(address) = dropped.filter(|_| self.log.follower.is_some()) else { return Ok(()) };
-        self.ended = true;
         let message =
             "the log's writer dropped entries that were read here: what follows is another time line";
         Err(Error::new(ErrorKind::InvalidInput, message).with_address(Address::from_low_bits(address)))
@@ -207,27 +239,30 @@ impl Stream for LogTail {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        loop {
+        while !this.told {
             this.walk.set_waker(Some(context.waker()));
             let next = this.advance();
             this.walk.set_waker(None);
             match next {
                 Ok(Next::Entry(address, entry)) => return Poll::Ready(Some(Ok((address, entry)))),
                 Ok(Next::Reading) => return Poll::Pending,
-                Err(error) => return Poll::Ready(Some(Err(error))),
-                Ok(Next::Nothing) if this.ended => return Poll::Ready(None),
+                Err(error) => {
+                    this.told = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
                 Ok(Next::Nothing) => {}
             }
             match this.wait(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    this.ended = true;
+                    this.told = true;
                     let closed = error.kind() == ErrorKind::Closed;
                     return Poll::Ready((!closed).then_some(Err(error)));
                 }
             }
         }
+        Poll::Ready(None)
     }
 }
 

@@ -97,7 +97,8 @@ impl Writer {
 
     fn deadline(&self) -> Option<Instant> {
         match self.log.config.commit_policy {
-            CommitPolicy::Every(interval) => Some(self.last_at + interval),
+            // A time that no clock reaches is no deadline.
+            CommitPolicy::Every(interval) => self.last_at.checked_add(interval),
             CommitPolicy::OnDemand | CommitPolicy::EveryBytes(_) => None,
         }
     }
@@ -107,7 +108,12 @@ impl Writer {
             self.last_at = clock::now();
         }
         self.finish_pending()?;
-        let by_policy = self.policy_wants(&work) && self.log.progress.may_place();
+        let wanted = self.policy_wants(&work);
+        let by_policy = wanted && self.log.progress.may_place();
+        if wanted && !by_policy {
+            // Nobody says so again: what woke this thread is used up.
+            self.log.progress.want(self.log.ring.tail());
+        }
         if work.commit || by_policy {
             self.place()?;
             self.finish_pending()?;

@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
     reason = "a panic here is a failed test, also in the functions that tests share; numbers are small or patterns"
 )]
 
@@ -404,5 +405,33 @@ fn replayed_blocks_are_noticed() {
             let error = log.scan(..).finish().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corruption, "block {from} at {to}");
         }
+    }
+}
+
+/// A file that lost its end below what was committed is damaged, however the log ended.
+#[test]
+fn a_shortened_log_is_refused_however_it_ended() {
+    for closed in [true, false] {
+        let device = FaultDevice::new(1);
+        let log = FasterLog::open(tiny(), device.clone()).unwrap();
+        for number in 0..100_u8 {
+            log.append_and_commit(&[number; 400]).unwrap();
+        }
+        if closed {
+            log.close().unwrap();
+        } else {
+            // The metadata of an idle log say what is durable.
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        let end = device.snapshot_durable().space_use().unwrap().end_offset;
+        for blocks in [1, 8, 100] {
+            let image = device.snapshot_durable();
+            image.truncate_after(end - blocks * BLOCK_BYTES as u64).unwrap();
+            let error = FasterLog::open(tiny(), image.clone()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{blocks} blocks: {error}");
+            let error = FasterLog::open_read_only(image).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{blocks} blocks, a reader: {error}");
+        }
+        FasterLog::open(tiny(), device.snapshot_durable()).unwrap();
     }
 }

@@ -2,10 +2,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a panic here is a failed test, also in the functions that tests share; numbers are small or patterns; tests wait in real time"
 )]
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use oxifaster_core::{Address, ErrorKind};
@@ -380,4 +382,28 @@ fn truncation_gives_space_back_and_keeps_numbers() {
     assert_eq!(log.entry(3500).unwrap(), Some(entry(3500)));
     assert_eq!(log.entry(2999).unwrap(), None);
     log.self_check().unwrap();
+}
+
+#[test]
+fn a_range_that_excludes_its_first_entry_begins_behind_it() {
+    let log = FasterLog::open(small(), FaultDevice::new(1)).unwrap();
+    let addresses: Vec<Address> =
+        (0..5_u64).map(|number| log.append(&vec![1; 20 * number as usize]).unwrap()).collect();
+    log.commit().unwrap();
+    let found = |range: (Bound<Address>, Bound<Address>)| {
+        let mut scan = log.scan(range);
+        let found: Vec<Address> = scan.by_ref().map(|found| found.unwrap().0).collect();
+        scan.finish().unwrap();
+        found
+    };
+    for (number, address) in addresses.iter().enumerate() {
+        assert_eq!(found((Bound::Excluded(*address), Bound::Unbounded)), addresses[number + 1..]);
+        assert_eq!(found((Bound::Included(*address), Bound::Included(addresses[4]))), addresses[number..]);
+    }
+    assert_eq!(found((Bound::Excluded(addresses[1]), Bound::Excluded(addresses[3]))), [addresses[2]]);
+    assert_eq!(found((Bound::Excluded(addresses[1]), Bound::Included(addresses[3]))), addresses[2..4]);
+    assert!(found((Bound::Excluded(log.tail_address()), Bound::Unbounded)).is_empty());
+    // Below the begin nothing is left out.
+    log.truncate_before(addresses[2]).unwrap();
+    assert_eq!(found((Bound::Excluded(addresses[1]), Bound::Unbounded)), addresses[2..]);
 }

@@ -172,3 +172,33 @@ proptest! {
         prop_assert!(scene.handled.values().all(|handled| *handled));
     }
 }
+
+#[test]
+fn an_iterator_that_is_opened_again_before_a_commit_does_not_go_back() {
+    let device = FaultDevice::new(1);
+    let log = open(&device);
+    for number in 0..10 {
+        log.append(&[number]).unwrap();
+    }
+    log.commit().unwrap();
+    let mut iterator = log.named_iterator("consumer").unwrap();
+    for _ in 0..4 {
+        iterator.try_next().unwrap().unwrap();
+    }
+    iterator.complete().unwrap();
+    drop(iterator);
+    // Opened and dropped, nothing done; and the same once more, with a step.
+    let iterator = log.named_iterator("consumer").unwrap();
+    assert_eq!(iterator.completed(), iterator.position());
+    drop(iterator);
+    let mut iterator = log.named_iterator("consumer").unwrap();
+    assert_eq!(iterator.try_next().unwrap().unwrap().1, [4]);
+    drop(iterator);
+    log.commit().unwrap();
+    assert_eq!(log.named_iterator("consumer").unwrap().try_next().unwrap().unwrap().1, [4]);
+    drop(log);
+    assert_eq!(
+        open(&device.reopen()).named_iterator("consumer").unwrap().try_next().unwrap().unwrap().1,
+        [4]
+    );
+}

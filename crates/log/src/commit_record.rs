@@ -47,7 +47,7 @@ impl CommitRecord {
     /// `Corruption` for anything that [`encode`](Self::encode) can't have written.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, Error> {
         let mut fields = Fields::new("a commit record", payload);
-        let (number, entries) = (fields.u64()?, fields.u64()?);
+        let (number, entries) = (fields.counter("its number")?, fields.counter("the number of entries")?);
         let durable = fields.address("the durable address")?;
         let previous = fields.address("the previous commit")?;
         let earlier = fields.address("the earlier commit")?;

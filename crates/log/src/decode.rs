@@ -2,6 +2,9 @@
 
 use oxifaster_core::{Address, Error, ErrorKind};
 
+/// Nobody counts further.
+const COUNTED_MAX: u64 = (1 << 62) - 1;
+
 /// The bytes that are left, and what they belong to.
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
@@ -44,6 +47,15 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn u64(&mut self) -> Result<u64, Error> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// A number of something that was counted one by one: so low that it can be raised without a thought.
+    pub(crate) fn counter(&mut self, name: &str) -> Result<u64, Error> {
+        let counted = self.u64()?;
+        if counted > COUNTED_MAX {
+            return Err(self.malformed(&format!("{name} {counted:#x} has more than 62 bits")));
+        }
+        Ok(counted)
     }
 
     /// A 48-bit count of words.

@@ -127,6 +127,10 @@ impl Shared {
         match walk.step_committed()? {
             Some(found) if found.header.kind == EntryKind::Commit => {
                 let record = CommitRecord::decode(walk.payload(found))?;
+                if record.previous >= address || record.earlier > record.previous {
+                    // Whoever follows the links must get somewhere.
+                    return Err(damaged(address).with_context("a commit links to a later one"));
+                }
                 Ok(Some(Known { address, record }))
             }
             _ => Err(damaged(address).with_context("a commit links to something else")),

@@ -10,3 +10,4 @@ pub mod input_lines;
 pub mod log_metadata;
 pub mod metadata_slot;
 pub mod page_records;
+pub mod signed_log;

@@ -55,6 +55,12 @@ fn lines_go_in_and_come_out() {
     assert_eq!(left.lines().count(), 121);
     assert!(left.starts_with("6000\tevery 64KiB: line 2980\n") && left.ends_with("6120\t\n"), "{left}");
     log(folder.path(), &["truncate", "--before", "5"]).with_code(6).saying(&["no entry 5", "6000"]);
+    // Both places are judged before either is used.
+    let contradiction = log(folder.path(), &["truncate", "--before", "6010", "--from", "6005"]);
+    contradiction.with_code(2).saying(&["--before 6010", "--from 6005", "nothing was changed"]);
+    assert_eq!(log(folder.path(), &["cat"]).with_code(0).text().lines().count(), 121);
+    log(folder.path(), &["truncate", "--before", "6005", "--from", "6005"]).with_code(0);
+    assert_eq!(log(folder.path(), &["cat"]).with_code(0).text(), "");
 }
 
 #[test]
@@ -83,6 +89,92 @@ fn the_benchmark_counts_what_it_did() {
         let report = log(folder.path(), &words).with_code(0).json();
         assert!(number(&report, "/entries") > 10 && number(&report, "/commits") > 3, "{report}");
     }
+}
+
+/// Nothing comes any more, and nothing ends: an interrupt still ends the program, with everything durable.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_is_seen_while_input_is_slow() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = command()
+        .args(["log", "append", "--commit", "each", "--dir"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = writer.stdin.take().unwrap();
+    lines.write_all(b"one\ntwo\nhalf of").unwrap();
+    let mut entries = String::new();
+    for _ in 0..2000 {
+        // The log may not be there yet.
+        entries = log(folder.path(), &["cat"]).text();
+        if entries == "one\ntwo\n" {
+            break;
+        }
+        oxifaster_device::sync::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(entries, "one\ntwo\n");
+    let killed =
+        std::process::Command::new("kill").args(["-INT", &writer.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    for _ in 0..1000 {
+        if writer.try_wait().unwrap().is_some() {
+            break;
+        }
+        oxifaster_device::sync::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let ended = writer.try_wait().unwrap().is_some();
+    if !ended {
+        writer.kill().unwrap();
+    }
+    assert!(ended, "it does not see the interrupt while it waits for input");
+    let ran = Ran::of(writer.wait_with_output().unwrap()).with_code(130);
+    ran.saying(&["interrupted", "2 entries are durable"]);
+    drop(lines);
+    assert_eq!(log(folder.path(), &["cat"]).with_code(0).text(), "one\ntwo\n");
+}
+
+/// What is followed is not a log any more: the follower says so and ends.
+#[test]
+fn a_follower_that_can_not_go_on_ends_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    append(folder.path(), "end", "zero\n").with_code(0);
+    let mut follower = command()
+        .args(["log", "tail", "-f", "-n", "1", "--dir"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(follower.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "zero\n");
+    // Other files under the same names: another log.
+    let other = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        // More often than the first one, so that its metadata are newer.
+        append(other.path(), "end", "other\n").with_code(0);
+    }
+    let meta = std::fs::read(other.path().join("log.meta")).unwrap();
+    let mut file = std::fs::File::options().write(true).open(folder.path().join("log.meta")).unwrap();
+    file.write_all(&meta).unwrap();
+    file.sync_all().unwrap();
+    for _ in 0..1000 {
+        if follower.try_wait().unwrap().is_some() {
+            break;
+        }
+        oxifaster_device::sync::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let ended = follower.try_wait().unwrap().is_some();
+    if !ended {
+        follower.kill().unwrap();
+    }
+    assert!(ended, "it follows for ever what is gone");
+    let ran = Ran::of(follower.wait_with_output().unwrap());
+    assert!(ran.code > 0, "{}: {}", ran.code, ran.stderr);
+    assert!(ran.stderr.contains("log"), "{}", ran.stderr);
 }
 
 /// A process that appends is followed by another one, line by line, and a third one verifies meanwhile.

@@ -1,12 +1,13 @@
 //! `log append`: lines into a log.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::Path;
 
 use oxifaster_device::sync::clock;
 use oxifaster_log::{FasterLog, FasterLogConfig};
 
+use super::chunks::{Chunks, Next};
 use super::{log_failure, open_or_create, policy};
 use crate::failure::{Failure, FailureKind};
 use crate::interrupt::Interrupt;
@@ -73,36 +74,51 @@ struct Appender<'a> {
 
 impl Appender<'_> {
     fn append_file(&mut self, path: &Path) -> Result<(), Failure> {
-        if path == Path::new("-") {
-            return self.append_lines(path, io::stdin().lock());
+        let chunks = if path == Path::new("-") {
+            Chunks::of(io::stdin())
+        } else {
+            let file = File::open(path)
+                .map_err(|error| Failure::input(format_args!("can't open {}: {error}", path.display())))?;
+            Chunks::of(file)
+        }?;
+        let mut line = Vec::new();
+        while !self.interrupt.is_set() {
+            let chunk = match chunks.next() {
+                Next::Nothing => continue,
+                Next::Chunk(chunk) => chunk,
+                Next::End(Ok(())) if line.is_empty() => break,
+                Next::End(Ok(())) => {
+                    self.append_line(&line)?;
+                    break;
+                }
+                Next::End(Err(error)) => {
+                    return Err(Failure::input(format_args!("can't read {}: {error}", path.display())));
+                }
+            };
+            for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(piece);
+                if line.pop_if(|last| *last == b'\n').is_none() {
+                    break;
+                }
+                self.append_line(&line)?;
+                line.clear();
+                if self.lines.is_multiple_of(LINES_PER_LOOK) && self.interrupt.is_set() {
+                    break;
+                }
+            }
         }
-        let file = File::open(path)
-            .map_err(|error| Failure::input(format_args!("can't open {}: {error}", path.display())))?;
-        self.append_lines(path, BufReader::with_capacity(1 << 18, file))
+        Ok(())
     }
 
-    fn append_lines(&mut self, path: &Path, mut lines: impl BufRead) -> Result<(), Failure> {
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = lines
-                .read_until(b'\n', &mut line)
-                .map_err(|error| Failure::input(format_args!("can't read {}: {error}", path.display())))?;
-            let stops = self.lines.is_multiple_of(LINES_PER_LOOK) && self.interrupt.is_set();
-            if read == 0 || stops {
-                return Ok(());
-            }
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            let appended = if self.arguments.commit == CommitWhen::Each {
-                self.log.append_and_commit(&line)
-            } else {
-                self.log.append(&line)
-            };
-            appended.map_err(|error| log_failure(&self.arguments.log.dir, &error))?;
-            self.lines += 1;
-            self.bytes += line.len() as u64;
-        }
+    fn append_line(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let appended = if self.arguments.commit == CommitWhen::Each {
+            self.log.append_and_commit(line)
+        } else {
+            self.log.append(line)
+        };
+        appended.map_err(|error| log_failure(&self.arguments.log.dir, &error))?;
+        self.lines += 1;
+        self.bytes += line.len() as u64;
+        Ok(())
     }
 }

@@ -87,10 +87,20 @@ pub(super) fn truncate(arguments: &TruncateArguments) -> Result<(), Failure> {
     // Both places are looked up before anything goes.
     let from = arguments.from.map(&place).transpose()?;
     let before = arguments.before.map(&place).transpose()?;
+    if let (Some(from), Some(before)) = (arguments.from, arguments.before)
+        && before > from
+    {
+        let sentence = format_args!(
+            "--before {before} lies behind --from {from}: nothing would be left of what both name; nothing was changed"
+        );
+        return Err(Failure::new(FailureKind::Usage, sentence));
+    }
     if let Some(from) = from {
         log.truncate_suffix(from).map_err(failed)?;
     }
     if let Some(before) = before {
+        // An address that was just dropped is no place any more: everything below what comes next goes.
+        let before = if Some(before) == from { log.committed_address() } else { before };
         log.truncate_before(before).map_err(failed)?;
     }
     let info = log.commit_info();

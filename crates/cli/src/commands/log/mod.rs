@@ -2,6 +2,7 @@
 
 mod append;
 mod bench;
+mod chunks;
 mod look;
 mod print;
 mod verify;

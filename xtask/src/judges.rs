@@ -17,6 +17,7 @@ const JUDGES: &[&str] = &[
     "beyond-memory",
     "log-power-loss",
     "log-damage",
+    "log-io-errors",
     "log-kill",
     "log-follow",
 ];

@@ -4,6 +4,7 @@ use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
 use oxifaster_sim::log::damage::{self, DamageOptions};
+use oxifaster_sim::log::io_errors::{self, IoErrorOptions};
 use oxifaster_sim::log::kill::{self, KillOptions};
 use oxifaster_sim::log::power_loss::{self, PowerLossOptions};
 
@@ -64,6 +65,23 @@ fn log_damage() {
     assert!(report.count("metadata_flips_survived") > Some(500), "{report}");
     assert!(report.count("Killed_zeroed_cut_off") > Some(50), "{report}");
     assert!(report.count("KilledAgain_shortened_told") > Some(2), "{report}");
+}
+
+#[test]
+fn log_io_errors() {
+    let options = IoErrorOptions { seed: 1, stride: 5 };
+    let report = io_errors::judge(&options, &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    for name in [
+        "Made_Write_Once",
+        "Made_Sync_ForEver",
+        "Made_Read_Once",
+        "AfterKill_Read_ForEver",
+        "Made_Space_Once",
+    ] {
+        assert!(report.count(name) > Some(3), "{name}: {report}");
+    }
+    assert!(report.count("AfterClose_MetadataRead_Once") > Some(0), "{report}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
 use oxifaster_sim::log::damage::{self, DamageOptions};
 use oxifaster_sim::log::follow;
+use oxifaster_sim::log::io_errors::{self, IoErrorOptions};
 use oxifaster_sim::log::kill::{self, ChildOptions, KillOptions};
 use oxifaster_sim::log::power_loss::{self, PowerLossOptions};
 
@@ -92,6 +93,12 @@ enum Judge {
         /// Every so many bits only.
         #[arg(long)]
         stride: Option<u64>,
+    },
+    /// FasterLog: each single request that fails is told, and loses nothing that was acknowledged.
+    LogIoErrors {
+        /// Every so many requests only.
+        #[arg(long, default_value_t = 1)]
+        stride: u64,
     },
     /// FasterLog: a killed process keeps what it was told.
     LogKill {
@@ -209,6 +216,9 @@ fn run_log(judge: &Judge, seed: u64, long: bool) -> Report {
             let killed = stride * if long { 1 } else { DamageOptions::KILLED_STRIDE_SHORT };
             let options = DamageOptions { seed, log_bytes: log_kib << 10, stride, killed_stride: killed };
             damage::judge(&options, &mut progress)
+        }
+        Judge::LogIoErrors { stride } => {
+            io_errors::judge(&IoErrorOptions { seed, stride: (*stride).max(1) }, &mut progress)
         }
         Judge::LogKill { kills, folder } => with_program("log-kill", seed, |program| {
             let folder = folder.clone().unwrap_or_else(std::env::temp_dir);

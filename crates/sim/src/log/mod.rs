@@ -5,6 +5,7 @@ pub mod entries;
 mod flips;
 pub mod follow;
 pub mod following;
+pub mod io_errors;
 pub mod kill;
 pub mod ledger;
 pub mod life;

@@ -116,9 +116,10 @@ pub mod store {
 /// ```
 pub mod log {
     pub use oxifaster_log::{
-        AppendFuture, Bytes, COOKIE_BYTES_MAX, CheckReport, CommitFuture, CommitInfo, CommitPolicy,
-        FasterLog, FasterLogConfig, FasterLogReader, FasterLogReaderConfig, LogScan, LogTail,
-        NAMED_POSITIONS_MAX, NamedIterator, RecoveryReport, ScanAll, ScanEnd,
+        AppendAndCommitFuture, AppendBatchFuture, AppendFuture, Bytes, COOKIE_BYTES_MAX, CheckReport,
+        CommitFuture, CommitInfo, CommitPolicy, FasterLog, FasterLogConfig, FasterLogReader,
+        FasterLogReaderConfig, LogScan, LogTail, NAMED_POSITIONS_MAX, NamedIterator, RecoveryReport, ScanAll,
+        ScanEnd,
     };
 
     /// The same, under the name of the earlier ports.

@@ -7,7 +7,7 @@ use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::entry::{EntryKind, entry_words};
 use crate::faster_log::FasterLog;
-use crate::futures::AppendFuture;
+use crate::futures::{AppendAndCommitFuture, AppendBatchFuture, AppendFuture};
 use crate::ring::{Refusal, Reserved};
 use crate::shared::Shared;
 use crate::writer::{addresses_used_up, memory_full};
@@ -54,8 +54,65 @@ impl FasterLog {
     ///
     /// # Errors
     /// As [`append`](Self::append); the batch as a whole takes as much room as the longest entry may.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let addresses = log.append_batch(&["debit 5", "credit 5"])?;
+    /// log.commit()?;
+    /// assert_eq!(log.read_entry(addresses[1])?.as_deref(), Some(&b"credit 5"[..]));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn append_batch<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<Vec<Address>, Error> {
         self.shared.append_batch(entries)
+    }
+
+    /// [`append_batch`](Self::append_batch) as a future, which owns the entries.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped before it is ready has appended nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # pollster::block_on(async {
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let addresses = log.append_batch_async(["debit 5", "credit 5"]).await?;
+    /// log.commit_async().await?;
+    /// assert_eq!(log.read_entry(addresses[0])?.as_deref(), Some(&b"debit 5"[..]));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
+    pub fn append_batch_async<E: Into<Vec<u8>>>(
+        &self,
+        entries: impl IntoIterator<Item = E>,
+    ) -> AppendBatchFuture {
+        AppendBatchFuture::new(Arc::clone(&self.shared), entries.into_iter().map(Into::into).collect())
+    }
+
+    /// [`append_and_commit`](Self::append_and_commit) as a future, which owns the entry.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped before it is ready has appended the entry or not; if it has, the commit happens all the same.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # pollster::block_on(async {
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let address = log.append_and_commit_async("an event").await?;
+    /// assert!(address < log.committed_address());
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
+    pub fn append_and_commit_async(&self, entry: impl Into<Vec<u8>>) -> AppendAndCommitFuture {
+        AppendAndCommitFuture::new(self.append_async(entry))
     }
 }
 
@@ -71,13 +128,26 @@ impl Shared {
     }
 
     pub(crate) fn append_batch<E: AsRef<[u8]>>(&self, entries: &[E]) -> Result<Vec<Address>, Error> {
-        if entries.is_empty() {
-            return self.progress.ended().map_or(Ok(Vec::new()), Err);
-        }
         // Asked once, and before anything is reserved: what a caller's `as_ref` does must not leave a hole in the log.
         let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
+        let words = self.words_of_batch(&entries)?;
+        if words == 0 {
+            return self.progress.ended().map_or(Ok(Vec::new()), Err);
+        }
+        if canary::armed("log_batch_in_pieces") {
+            return entries.iter().map(|entry| self.append(entry)).collect();
+        }
+        let place = match self.ring.reserve(words) {
+            Ok(place) => place,
+            Err(_) => self.reserve_waiting(words)?,
+        };
+        Ok(self.write_batch(place, &entries))
+    }
+
+    /// Words of all entries of a batch, 0 if there are none, if they are not too long together.
+    pub(crate) fn words_of_batch(&self, entries: &[&[u8]]) -> Result<u64, Error> {
         let mut words = 0;
-        for entry in &entries {
+        for entry in entries {
             words += self.words_of(entry.len())?;
         }
         if words > entry_words(self.config.entry_bytes_max()) {
@@ -88,13 +158,11 @@ impl Shared {
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        if canary::armed("log_batch_in_pieces") {
-            return entries.iter().map(|entry| self.append(entry)).collect();
-        }
-        let place = match self.ring.reserve(words) {
-            Ok(place) => place,
-            Err(_) => self.reserve_waiting(words)?,
-        };
+        Ok(words)
+    }
+
+    /// Fills reserved words with the entries of a batch.
+    pub(crate) fn write_batch(&self, place: Reserved, entries: &[&[u8]]) -> Vec<Address> {
         let seed = self.seed();
         let mut headers = Vec::with_capacity(entries.len());
         let mut at = place.start;
@@ -105,7 +173,7 @@ impl Shared {
         }
         self.ring.publish_batch(&headers);
         self.published(place, at);
-        Ok(headers.into_iter().map(|(at, _)| Address::from_low_bits(at)).collect())
+        headers.into_iter().map(|(at, _)| Address::from_low_bits(at)).collect()
     }
 
     /// Words of an entry, if it is not too long.
@@ -135,7 +203,7 @@ impl Shared {
             self.progress.nudge();
         }
         if place.listened {
-            self.listeners.tell(&self.ring);
+            self.listeners.tell(&self.ring, &self.progress);
         }
     }
 

@@ -47,7 +47,8 @@ impl CommitRecord {
     /// `Corruption` for anything that [`encode`](Self::encode) can't have written.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, Error> {
         let mut fields = Fields::new("a commit record", payload);
-        let (number, entries) = (fields.counter("its number")?, fields.counter("the number of entries")?);
+        let (number, entries) =
+            (fields.number("the commit number")?, fields.number("the number of entries")?);
         let durable = fields.address("the durable address")?;
         let previous = fields.address("the previous commit")?;
         let earlier = fields.address("the earlier commit")?;
@@ -139,6 +140,11 @@ mod tests {
         let mut longer = bytes;
         longer.push(0);
         assert!(CommitRecord::decode(&longer).is_err());
+        for endless in
+            [CommitRecord { number: u64::MAX, ..sample() }, CommitRecord { entries: 1 << 62, ..sample() }]
+        {
+            assert!(CommitRecord::decode(&endless.encode()).is_err(), "{endless:?}");
+        }
     }
 
     #[test]

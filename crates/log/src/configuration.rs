@@ -13,7 +13,7 @@ use crate::entry::PAYLOAD_BYTES_MAX;
 pub enum CommitPolicy {
     /// Only when somebody asks. Requests that come while a commit is under way share the next one.
     OnDemand,
-    /// When this time has passed since the last commit and something new was appended.
+    /// When this time has passed since the last commit and something new was appended; since it was appended, if the log lay idle.
     Every(Duration),
     /// When at least so many bytes were appended since the last commit. What is left below that waits for a request.
     EveryBytes(u64),

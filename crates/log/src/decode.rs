@@ -2,9 +2,6 @@
 
 use oxifaster_core::{Address, Error, ErrorKind};
 
-/// Nobody counts further.
-const COUNTED_MAX: u64 = (1 << 62) - 1;
-
 /// The bytes that are left, and what they belong to.
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
@@ -49,15 +46,6 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number of something that was counted one by one: so low that it can be raised without a thought.
-    pub(crate) fn counter(&mut self, name: &str) -> Result<u64, Error> {
-        let counted = self.u64()?;
-        if counted > COUNTED_MAX {
-            return Err(self.malformed(&format!("{name} {counted:#x} has more than 62 bits")));
-        }
-        Ok(counted)
-    }
-
     /// A 48-bit count of words.
     pub(crate) fn address(&mut self, name: &str) -> Result<u64, Error> {
         let words = self.u64()?;
@@ -65,6 +53,15 @@ impl<'a> Fields<'a> {
             return Err(self.malformed(&format!("{name} {words:#x} has more than 48 bits")));
         }
         Ok(words)
+    }
+
+    /// A number that things have been given or counted with one by one: nobody gets to 2^62.
+    pub(crate) fn number(&mut self, name: &str) -> Result<u64, Error> {
+        let number = self.u64()?;
+        if number >= 1 << 62 {
+            return Err(self.malformed(&format!("{name} {number:#x}")));
+        }
+        Ok(number)
     }
 
     /// A count of at most `most`.

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `faster_log` | the handle; `append`, `truncate`, `numbering`, `futures` are parts of it |
 //! | `ring` | reservation, publication, release: the part without locks |
-//! | `writer`, `syncer` | the two threads |
+//! | `writer`, `syncer` | the two threads; `frontier` is the writer's walk over complete entries, `sealing` what ends appends |
 //! | `standing` | what belongs together: commit, time lines, begin |
 //! | `progress`, `listeners` | who waits for what; `listeners` for entries that need not be committed |
 //! | `walk`, `window`, `read_ahead` | verified entries, from memory or device |
@@ -56,6 +56,7 @@ mod entry;
 mod facts;
 mod faster_log;
 mod follower;
+mod frontier;
 mod futures;
 mod listeners;
 #[cfg(all(loom, test))]
@@ -70,6 +71,7 @@ mod recovery;
 mod requests;
 mod ring;
 mod scan;
+mod sealing;
 mod shared;
 mod standing;
 mod syncer;
@@ -85,7 +87,7 @@ pub use checks::CheckReport;
 pub use commit_record::{COOKIE_BYTES_MAX, NAMED_POSITIONS_MAX};
 pub use configuration::{CommitPolicy, FasterLogConfig};
 pub use faster_log::FasterLog;
-pub use futures::{AppendFuture, CommitFuture};
+pub use futures::{AppendAndCommitFuture, AppendBatchFuture, AppendFuture, CommitFuture};
 pub use named_iterator::NamedIterator;
 pub use reader::{FasterLogReader, FasterLogReaderConfig};
 

@@ -6,6 +6,7 @@
 //! | field | who changes it |
 //! |---|---|
 //! | `waiting` | streams enter themselves; whoever tells takes all of them out |
+//! | `writer` | the writer of an idle log under `CommitPolicy::Every`; whoever tells clears it |
 //! | the ring's bit | set and cleared under the lock: set as long as anybody waits |
 //!
 //! Invariants:
@@ -37,6 +38,8 @@ enum Heard {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<(u64, Waker)>,
+    /// The writer sleeps until something is appended.
+    writer: bool,
     last_id: u64,
 }
 
@@ -80,9 +83,7 @@ impl Listeners {
         let (tail, complete) = early.unwrap_or_else(|| (tail, ring.is_complete_at(at)));
         if complete {
             let unneeded = state.forget(own);
-            if state.waiting.is_empty() {
-                ring.stop_listening();
-            }
+            state.stop_listening(ring);
             drop(state);
             drop((former, unneeded));
             return Heard::Entry;
@@ -97,15 +98,26 @@ impl Listeners {
         }
     }
 
+    /// The writer sleeps until something is appended behind the tail that this returns.
+    pub(crate) fn listen_for_writer(&self, ring: &LogRing) -> u64 {
+        let mut state = self.state.lock();
+        state.writer = !planted(Mutation::WriterSleepsUnheard);
+        ring.listen()
+    }
+
     /// Entries were published, or the log has ended: wakes everybody.
     #[cold]
-    pub(crate) fn tell(&self, ring: &LogRing) {
+    pub(crate) fn tell(&self, ring: &LogRing, progress: &Progress) {
         let mut state = self.state.lock();
         let woken = std::mem::take(&mut state.waiting);
+        let writer = std::mem::take(&mut state.writer);
         ring.stop_listening();
         drop(state);
         if planted(Mutation::ToldNobody) {
             return;
+        }
+        if writer {
+            progress.wake_idle();
         }
         woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
@@ -114,15 +126,20 @@ impl Listeners {
     pub(crate) fn forget(&self, ring: &LogRing, id: u64) {
         let mut state = self.state.lock();
         let former = state.forget(id);
-        if state.waiting.is_empty() {
-            ring.stop_listening();
-        }
+        state.stop_listening(ring);
         drop(state);
         drop(former);
     }
 }
 
 impl State {
+    /// Clears the bit, if nobody waits.
+    fn stop_listening(&self, ring: &LogRing) {
+        if self.waiting.is_empty() && !self.writer {
+            ring.stop_listening();
+        }
+    }
+
     fn forget(&mut self, id: u64) -> Option<Waker> {
         let place = self.waiting.iter().position(|(waiting, _)| *waiting == id)?;
         Some(self.waiting.swap_remove(place).1)

@@ -14,6 +14,9 @@
 //! | `commit_against_cut` | whoever asks for a commit while a suffix is dropped gets one |
 //! | `metadata_against_cut` | metadata never hold the time lines of one moment beside the commit of another |
 //! | `committed_tail` | a stream that has found nothing is woken by a commit, whenever that comes |
+//! | `commit_against_appends` | a commit has words of its own, and covers and counts complete entries only |
+//! | `end_against_unseal` | the ring of a log that has ended stays sealed, whoever unseals it |
+//! | `idle_writer` | an append wakes a writer that sleeps until there is one |
 //! | `room` | an appender that waits for room gets it |
 //! | `end_of_an_uncommitted_tail` | a stream that waits is woken when the log ends, and has seen everything then |
 //! | `uncommitted_tail` | a stream that waits for an entry is woken when it is complete, also when its words were reserved before |
@@ -29,11 +32,13 @@ use oxifaster_core::{Error, ErrorKind};
 
 use crate::entry::{EntryKind, Seed};
 use crate::facts::KnownCommit;
+use crate::frontier::Frontier;
 use crate::listeners::Listeners;
 use crate::mutation::{Mutation, Task, model_with};
 use crate::progress::Progress;
-use crate::requests::{Change, CommitInfo, Cut, Placed};
+use crate::requests::{Change, CommitInfo, Cut, Placed, Sleep};
 use crate::ring::LogRing;
+use crate::sealing;
 use crate::standing::{self, Standing};
 
 const PREEMPTIONS: usize = 3;
@@ -173,7 +178,7 @@ fn progress() -> Arc<Progress> {
 /// What writer and syncer do for one commit up to `until`.
 fn commit_once(progress: &Progress, until: u64) {
     loop {
-        let work = progress.wait_for_work(None);
+        let work = progress.wait_for_work(Sleep::Long);
         if work.commit {
             break;
         }
@@ -269,7 +274,7 @@ fn model_commit_against_cut() {
             thread::spawn(move || {
                 let (mut cut, mut committed) = (false, false);
                 while !(cut && committed) {
-                    let work = progress.wait_for_work(None);
+                    let work = progress.wait_for_work(Sleep::Long);
                     if work.commit {
                         // Behind the cut too, when that was first: a cookie is to be carried.
                         let until = progress.committed() + 10;
@@ -382,12 +387,12 @@ fn model_room() {
 }
 
 /// What an append does for a stream that waits.
-fn append_telling(ring: &LogRing, listeners: &Listeners, number: u64) {
+fn append_telling(ring: &LogRing, progress: &Progress, listeners: &Listeners, number: u64) {
     let place = ring.reserve(WORDS).unwrap();
     fill(ring, place.start, number);
     ring.publish(place.start, number);
     if place.listened {
-        listeners.tell(ring);
+        listeners.tell(ring, progress);
     }
 }
 
@@ -395,7 +400,7 @@ fn append_telling(ring: &LogRing, listeners: &Listeners, number: u64) {
 fn pass_on(ring: &LogRing, progress: &Progress, listeners: &Listeners) {
     let mut walked = START;
     loop {
-        let work = progress.wait_for_work(None);
+        let work = progress.wait_for_work(Sleep::Long);
         if let Some(address) = work.pass {
             while walked < address {
                 if ring.header(walked) == 0 {
@@ -405,7 +410,7 @@ fn pass_on(ring: &LogRing, progress: &Progress, listeners: &Listeners) {
                 }
             }
             ring.completed(walked);
-            listeners.tell(ring);
+            listeners.tell(ring, progress);
         }
         if work.stop {
             return;
@@ -419,8 +424,9 @@ fn model_uncommitted_tail() {
     model_with(&mistakes, PREEMPTIONS, || {
         let (ring, progress, listeners) = (ring(8), progress(), Arc::new(Listeners::default()));
         let appender = {
-            let (ring, listeners) = (Arc::clone(&ring), Arc::clone(&listeners));
-            thread::spawn(move || append_telling(&ring, &listeners, 1))
+            let (ring, progress, listeners) =
+                (Arc::clone(&ring), Arc::clone(&progress), Arc::clone(&listeners));
+            thread::spawn(move || append_telling(&ring, &progress, &listeners, 1))
         };
         let writer = {
             let (ring, progress, listeners) =
@@ -449,10 +455,10 @@ fn model_end_of_an_uncommitted_tail() {
             let (ring, progress, listeners) =
                 (Arc::clone(&ring), Arc::clone(&progress), Arc::clone(&listeners));
             thread::spawn(move || {
-                append_telling(&ring, &listeners, 1);
+                append_telling(&ring, &progress, &listeners, 1);
                 ring.seal();
                 progress.end(Error::new(ErrorKind::Closed, "closed"));
-                listeners.tell(&ring);
+                listeners.tell(&ring, &progress);
             })
         };
         let task = Task::new();
@@ -471,5 +477,86 @@ fn model_end_of_an_uncommitted_tail() {
         assert_eq!(end.kind(), ErrorKind::Closed, "model: another end");
         assert_eq!(at, START + WORDS, "model: an entry that was appended before the end is missing");
         closer.join().unwrap();
+    });
+}
+
+/// An entry with a real header, as the writer meets it.
+fn append_entry(ring: &LogRing, number: u64) -> u64 {
+    let at = ring.reserve(WORDS).unwrap().start;
+    let header = Seed(0).store(at, EntryKind::User, &number.to_le_bytes(), ring.room_for(at, 8));
+    ring.publish(at, header.encode());
+    at
+}
+
+#[test]
+fn model_commit_against_appends() {
+    const BLOCK: u64 = 8;
+    model_with(&[Mutation::CommitOverOpenAppend, Mutation::AlignedWithoutExchange], PREEMPTIONS, || {
+        let ring = ring(32);
+        let appenders: Vec<_> = [1, 2]
+            .map(|number| {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || append_entry(&ring, number))
+            })
+            .into_iter()
+            .collect();
+        // What the writer does for a commit.
+        let mut front = Frontier { walked: START, entries: 0 };
+        let place = ring.reserve_aligned(1, BLOCK).unwrap();
+        front.pass(&ring, place.start);
+        let below = front.entries;
+        assert_eq!(place.end % BLOCK, 0, "model: a commit does not end a block");
+        let header = Seed(0).store(place.start, EntryKind::Commit, &[], ring.room_for(place.start, 0));
+        ring.publish(place.start, header.encode());
+        let mut at = START;
+        while at < place.start {
+            assert_ne!(ring.header(at), 0, "model: a commit covers an entry that is not complete");
+            let mut bytes = Vec::new();
+            assert!(ring.copy_out(at + 1..at + WORDS, &mut bytes), "model: the entry is in memory");
+            assert_ne!(bytes, [0; 8], "model: a commit covers a payload that is not complete");
+            at += WORDS;
+        }
+        let places: Vec<u64> = appenders.into_iter().map(|appender| appender.join().unwrap()).collect();
+        let counted = places.iter().filter(|at| **at < place.start).count() as u64;
+        assert_eq!(below, counted, "model: a commit counts other entries than those below it");
+        assert!(
+            places.iter().all(|at| *at + WORDS <= place.start || *at >= place.end),
+            "model: an entry lies in the words of a commit"
+        );
+    });
+}
+
+#[test]
+fn model_end_against_unseal() {
+    model_with(&[Mutation::SealedBeforeOnly], PREEMPTIONS, || {
+        let (ring, progress) = (ring(8), progress());
+        ring.seal();
+        let poisoner = {
+            let (ring, progress) = (Arc::clone(&ring), Arc::clone(&progress));
+            thread::spawn(move || sealing::end(&ring, &progress, Error::new(ErrorKind::Poisoned, "no")))
+        };
+        // What ends a cut.
+        sealing::unseal(&ring, &progress);
+        poisoner.join().unwrap();
+        assert!(ring.is_sealed(), "model: a log that has ended takes entries");
+    });
+}
+
+#[test]
+fn model_idle_writer() {
+    let mistakes = [Mutation::WriterSleepsUnheard, Mutation::ToldNobody, Mutation::ListenedUnseen];
+    model_with(&mistakes, PREEMPTIONS, || {
+        let (ring, progress, listeners) = (ring(8), progress(), Arc::new(Listeners::default()));
+        let appender = {
+            let (ring, progress, listeners) =
+                (Arc::clone(&ring), Arc::clone(&progress), Arc::clone(&listeners));
+            thread::spawn(move || append_telling(&ring, &progress, &listeners, 1))
+        };
+        // What the writer does when it has nothing to commit.
+        if listeners.listen_for_writer(&ring) <= START {
+            assert!(progress.wait_for_work(Sleep::Idle).awake, "model: other work");
+        }
+        assert_eq!(ring.tail(), START + WORDS, "model: awake for nothing");
+        appender.join().unwrap();
     });
 }

@@ -41,6 +41,14 @@ pub(crate) enum Mutation {
     CutForgetsRequests,
     /// Progress: a stream that found nothing waits for more than what is committed by now.
     CommittedReadAgain,
+    /// Frontier: a commit does not wait for the entries below it.
+    CommitOverOpenAppend,
+    /// Ring: a commit takes its words without an exchange.
+    AlignedWithoutExchange,
+    /// Sealing: a ring is sealed before the end is told, and not again.
+    SealedBeforeOnly,
+    /// Listeners: the writer goes to sleep and nobody is told to wake it.
+    WriterSleepsUnheard,
     /// Standing: what was written comes into force behind the lock of the metadata.
     InstalledBehindLock,
     /// Listeners: a stream sets the bit behind its look.

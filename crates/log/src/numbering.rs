@@ -1,7 +1,8 @@
 //! Entries by number, and places between entries: by the links of the commits.
 //!
 //! Each commit record says how many entries lie below it, and links to the one before and to one much earlier. So a number, or an
-//! address, is found with reads in the order of the logarithm squared of the number of commits, and a walk over one commit's entries.
+//! address, is found with reads in the order of the logarithm squared of the number of commits, fewer when lookups before met the same
+//! commits, and a walk over one commit's entries.
 
 use std::sync::Arc;
 
@@ -15,11 +16,44 @@ use crate::shared::Shared;
 use crate::standing::Standing;
 use crate::walk::damaged;
 
-/// A commit record and where it lies.
-#[derive(Debug)]
+/// What lookups need of a commit record, and where it lies.
+#[derive(Clone, Copy, Debug)]
 struct Known {
     address: u64,
-    record: CommitRecord,
+    number: u64,
+    entries: u64,
+    previous: u64,
+    earlier: u64,
+}
+
+/// Commits that lookups have met, by address. An address is never used twice, so what is here stays true; whether a commit still exists
+/// is asked before.
+#[derive(Debug, Default)]
+pub(crate) struct CommitCache {
+    slots: Vec<Option<Known>>,
+}
+
+/// log2 of the commits that are remembered: 48 KiB, once something was looked up.
+const CACHE_BITS: u32 = 10;
+
+impl CommitCache {
+    fn place(address: u64) -> usize {
+        // Fibonacci hashing: commits lie at all distances.
+        usize::try_from(address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - CACHE_BITS)).unwrap_or(0)
+    }
+
+    fn get(&self, address: u64) -> Option<Known> {
+        self.slots.get(Self::place(address)).copied().flatten().filter(|known| known.address == address)
+    }
+
+    fn put(&mut self, known: Known) {
+        if self.slots.is_empty() {
+            self.slots = vec![None; 1 << CACHE_BITS];
+        }
+        if let Some(slot) = self.slots.get_mut(Self::place(known.address)) {
+            *slot = Some(known);
+        }
+    }
 }
 
 /// A place between two entries.
@@ -59,9 +93,9 @@ impl Shared {
         if number < standing.begin_entry || number >= standing.commit.entries {
             return Ok(None);
         }
-        let commit = self.last_commit(standing, |_, record| record.entries <= number)?;
-        let (at, mut entries) = commit
-            .map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.record.entries));
+        let commit = self.last_commit(standing, |known| known.entries <= number)?;
+        let (at, mut entries) =
+            commit.map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.entries));
         let mut walk = self.walk(at, standing);
         while let Some(found) = walk.step_committed()? {
             if found.is_user() {
@@ -103,18 +137,18 @@ impl Shared {
     fn last_commit(
         self: &Arc<Self>,
         standing: &Standing,
-        is_below: impl Fn(u64, &CommitRecord) -> bool,
+        is_below: impl Fn(&Known) -> bool,
     ) -> Result<Option<Known>, Error> {
         let Some(&(_, mut address)) = standing.commit.links.0.last() else { return Ok(None) };
         loop {
             let Some(known) = self.commit_at(address, standing)? else { return Ok(None) };
-            if is_below(known.address, &known.record) {
+            if is_below(&known) {
                 return Ok(Some(known));
             }
             // Far back, as long as that is not too far.
-            address = match self.commit_at(known.record.earlier, standing)? {
-                Some(earlier) if !is_below(earlier.address, &earlier.record) => earlier.address,
-                _ => known.record.previous,
+            address = match self.commit_at(known.earlier, standing)? {
+                Some(earlier) if !is_below(&earlier) => earlier.address,
+                _ => known.previous,
             };
         }
     }
@@ -123,15 +157,20 @@ impl Shared {
         if address < standing.begin {
             return Ok(None);
         }
+        if let Some(known) = self.commits.lock().get(address) {
+            return Ok(Some(known));
+        }
         let mut walk = self.walk(address, standing);
         match walk.step_committed()? {
             Some(found) if found.header.kind == EntryKind::Commit => {
-                let record = CommitRecord::decode(walk.payload(found))?;
-                if record.previous >= address || record.earlier > record.previous {
-                    // Whoever follows the links must get somewhere.
-                    return Err(damaged(address).with_context("a commit links to a later one"));
+                let CommitRecord { number, entries, previous, earlier, .. } =
+                    CommitRecord::decode(walk.payload(found))?;
+                if previous >= address || earlier >= address {
+                    return Err(damaged(address).with_context("a commit links to what lies behind it"));
                 }
-                Ok(Some(Known { address, record }))
+                let known = Known { address, number, entries, previous, earlier };
+                self.commits.lock().put(known);
+                Ok(Some(known))
             }
             _ => Err(damaged(address).with_context("a commit links to something else")),
         }
@@ -143,10 +182,10 @@ impl Shared {
     }
 
     fn locate_in(self: &Arc<Self>, standing: &Standing, address: u64) -> Result<Located, Error> {
-        let commit = self.last_commit(standing, |place, _| place < address)?;
+        let commit = self.last_commit(standing, |known| known.address < address)?;
         let (at, mut entries) = commit
             .as_ref()
-            .map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.record.entries));
+            .map_or((standing.begin, standing.begin_entry), |commit| (commit.address, commit.entries));
         let mut walk = self.walk(at, standing);
         while walk.at() < address {
             match walk.step_committed()? {
@@ -160,7 +199,7 @@ impl Shared {
                 Error::new(ErrorKind::InvalidInput, message).with_address(Address::from_low_bits(address))
             );
         }
-        let last_commit = commit.map(|commit| (commit.record.number, commit.address));
+        let last_commit = commit.map(|commit| (commit.number, commit.address));
         Ok(Located { entries, last_commit })
     }
 }

@@ -22,22 +22,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oxifaster_core::sync::atomic::{AtomicU64, Ordering};
 use oxifaster_core::sync::{Condvar, Mutex, MutexGuard, clock};
 use oxifaster_core::{Address, Error, ErrorKind};
 
 use crate::commit_record::Positions;
-use crate::facts::{KnownCommit, LogFacts};
+use crate::facts::KnownCommit;
 use crate::mutation::{Mutation, planted};
-use crate::requests::{Change, CommitInfo, Cut, Goal, Placed, Work};
+use crate::requests::{Change, CommitInfo, Cut, Goal, Placed, Sleep, Work};
 use crate::standing::Standing;
-use crate::timeline::Timeline;
 
 /// How long the writer sleeps at most while somebody waits for room: an entry below may be under way.
 const ROOM_SLICE: Duration = Duration::from_micros(200);
 
+mod changes;
 mod room;
 
 #[derive(Debug)]
@@ -56,6 +56,10 @@ struct State {
     /// Ticket of the last change.
     last_ticket: u64,
     nudged: bool,
+    /// The writer sleeps until something is appended or changed.
+    idle: bool,
+    /// Something was appended since it began to.
+    appended: bool,
     retry: bool,
     stop: bool,
     /// What streams want the writer to pass.
@@ -74,7 +78,8 @@ struct State {
     /// Closed or poisoned.
     ended: Option<Error>,
     room_waiters: usize,
-    room_wakers: Vec<Waker>,
+    /// Futures that wait for room, by what they registered as.
+    room_wakers: Vec<(u64, Waker)>,
     waiting: Vec<Waiting>,
     next_id: u64,
     /// The positions that there are, or will be with the next commit.
@@ -108,6 +113,8 @@ impl Progress {
             changes: VecDeque::new(),
             last_ticket: 0,
             nudged: false,
+            idle: false,
+            appended: false,
             retry: false,
             stop: false,
             pass: None,
@@ -195,16 +202,20 @@ impl Progress {
     /// A position for the next commit to carry; does not ask for one. False: there would be more names than `names_max`.
     pub(crate) fn set_position(&self, name: &str, address: Option<u64>, names_max: usize) -> bool {
         let mut state = self.state.lock();
-        let Some(to) = address else {
-            state.positions.remove(name);
-            state.change_position(name, None);
-            return true;
-        };
-        if !state.positions.contains_key(name) && state.positions.len() >= names_max {
-            return false;
+        match address {
+            None => drop(state.positions.remove(name)),
+            Some(_) if !state.positions.contains_key(name) && state.positions.len() >= names_max => {
+                return false;
+            }
+            Some(to) => drop(state.positions.insert(name.to_owned(), to)),
         }
-        state.positions.insert(name.to_owned(), to);
-        state.change_position(name, address);
+        state.last_ticket += 1;
+        state.changes.push_back(Change::Position(name.to_owned(), address));
+        let idle = state.idle;
+        drop(state);
+        if idle {
+            self.work.notify_one();
+        }
         true
     }
 
@@ -299,9 +310,11 @@ impl Progress {
 
     // ---- What the writer does.
 
-    /// Waits for something to do, or for the deadline.
-    pub(crate) fn wait_for_work(&self, deadline: Option<Instant>) -> Work {
+    /// Waits for something to do, or as long as it is to sleep.
+    pub(crate) fn wait_for_work(&self, sleep: Sleep) -> Work {
+        let deadline = if let Sleep::Until(deadline) = sleep { Some(deadline) } else { None };
         let mut state = self.state.lock();
+        state.idle = sleep == Sleep::Idle;
         loop {
             let now = deadline.map(|_| clock::now());
             let due = deadline.zip(now).is_some_and(|(deadline, now)| now >= deadline);
@@ -312,6 +325,7 @@ impl Progress {
                 commit: unplaced && may_try && state.in_flight < self.in_flight_max,
                 flush: state.nudged && may_try,
                 due,
+                awake: state.idle && (state.appended || state.last_ticket > state.placed.ticket),
                 retry: state.failure.is_some() && state.retry,
                 pass: state.pass.take(),
                 cut: state.cut.take(),
@@ -320,9 +334,10 @@ impl Progress {
             if work.is_for_the_device() || work.stop {
                 state.nudged = false;
                 state.retry = false;
-                return work;
             }
-            if work.pass.is_some() {
+            if work.is_any() {
+                state.idle = false;
+                state.appended = false;
                 return work;
             }
             let until_due = deadline.zip(now).map(|(deadline, now)| deadline.saturating_duration_since(now));
@@ -340,6 +355,12 @@ impl Progress {
                 state.nudged = true;
             }
         }
+    }
+
+    /// Something was appended to a log that lay idle.
+    pub(crate) fn wake_idle(&self) {
+        self.state.lock().appended = true;
+        self.work.notify_one();
     }
 
     /// Whether a commit may be placed now; for the policies.
@@ -408,7 +429,7 @@ impl Progress {
     }
 
     fn wake_everybody(&self, mut state: MutexGuard<'_, State>) {
-        let mut wakers = std::mem::take(&mut state.room_wakers);
+        let mut wakers: Vec<Waker> = state.take_room_wakers();
         wakers.extend(state.waiting.drain(..).map(|waiting| waiting.waker));
         drop(state);
         if planted(Mutation::FailureToldOnce) {
@@ -469,83 +490,6 @@ impl Progress {
         done.into_iter().for_each(|waiting| waiting.waker.wake());
     }
 
-    // ---- What the handle does.
-
-    /// Hands a cut to the writer and waits for its end.
-    pub(crate) fn cut(&self, cut: Cut) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        let failures_before = state.failures;
-        state.cut = Some(cut);
-        state.cut_done = false;
-        self.work.notify_one();
-        loop {
-            if state.cut_done {
-                return Ok(());
-            }
-            if let Some(ended) = &state.ended {
-                return Err(ended.duplicate());
-            }
-            if let Some(error) = failure_since(&state, failures_before) {
-                // If the writer has not taken it, it must not do so once the ring is open again.
-                state.cut = None;
-                return Err(error);
-            }
-            state = self.changed.wait(state);
-        }
-    }
-
-    /// A cut is on the device: the log ends with `commit` now, under `timeline`. Under the lock of the metadata; whoever waits is told
-    /// behind it, by [`cut_done`](Self::cut_done).
-    pub(crate) fn cut_made(&self, commit: Arc<KnownCommit>, timeline: Arc<Timeline>) {
-        let mut state = self.state.lock();
-        let cuts = state.standing.cuts + 1;
-        let standing = Standing { commit, timeline, cuts, ..Standing::clone(&state.standing) };
-        self.stand(&mut state, standing);
-        // All that was placed was durable before the cut. What is wanted stays wanted: it may have been asked for during the cut.
-        state.placed = state.reached();
-        if planted(Mutation::CutForgetsRequests) {
-            state.wanted = state.placed;
-        }
-    }
-
-    /// Tells everybody that the log was cut.
-    pub(crate) fn cut_done(&self) {
-        let mut state = self.state.lock();
-        state.cut_done = true;
-        self.wake_everybody(state);
-    }
-
-    /// The front was truncated; under the lock of the metadata.
-    pub(crate) fn begin_moved(&self, begin: u64, begin_entry: u64, timeline: Arc<Timeline>) {
-        let mut state = self.state.lock();
-        let standing = Standing { begin, begin_entry, timeline, ..Standing::clone(&state.standing) };
-        self.stand(&mut state, standing);
-    }
-
-    /// Another process has written metadata. `other_line`: it dropped a suffix, or has opened the log again.
-    pub(crate) fn follow(&self, facts: &LogFacts, timeline: Arc<Timeline>, other_line: bool) {
-        let mut state = self.state.lock();
-        let mut standing = Standing::new(facts, timeline);
-        standing.cuts = state.standing.cuts + u64::from(other_line);
-        if !other_line && standing.committed() < state.standing.committed() {
-            standing.commit = Arc::clone(&state.standing.commit);
-        }
-        let news = other_line || standing.committed() > state.standing.committed();
-        self.stand(&mut state, standing);
-        if news {
-            // Everybody should look what became of his place.
-            self.wake_everybody(state);
-        }
-    }
-
-    fn stand(&self, state: &mut State, standing: Standing) {
-        let (committed, begin, cuts) = (standing.committed(), standing.begin, standing.cuts);
-        state.standing = Arc::new(standing);
-        self.committed.store(committed, Ordering::Release);
-        self.begin.store(begin, Ordering::Release);
-        self.cuts.store(cuts, Ordering::Release);
-    }
-
     /// Lets both threads end.
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
@@ -559,9 +503,8 @@ impl State {
         Goal { until: self.standing.committed(), ticket: self.durable_ticket }
     }
 
-    fn change_position(&mut self, name: &str, address: Option<u64>) {
-        self.last_ticket += 1;
-        self.changes.push_back(Change::Position(name.to_owned(), address));
+    fn take_room_wakers(&mut self) -> Vec<Waker> {
+        self.room_wakers.drain(..).map(|(_, waker)| waker).collect()
     }
 
     fn forget(&mut self, id: u64) -> Option<Waiting> {
@@ -586,16 +529,17 @@ fn outcome(state: &State, goal: Goal, failures_before: Option<u64>) -> Option<Re
     if let Some(ended) = &state.ended {
         return Some(Err(ended.duplicate()));
     }
-    failure_since(state, failures_before?).map(Err)
+    let over = "a commit failed, and a later one has not covered it yet: commit again";
+    failure_since(state, failures_before?, over).map(Err)
 }
 
-fn failure_since(state: &State, failures_before: u64) -> Option<Error> {
+/// The failure that came behind `failures_before`; `over` says what one is that was overcome meanwhile.
+fn failure_since(state: &State, failures_before: u64, over: &str) -> Option<Error> {
     if state.failures == failures_before {
         return None;
     }
-    let unknown =
-        || Error::new(ErrorKind::Io, "a commit failed, and a later one has not covered it yet: commit again");
-    Some(state.failure.as_ref().map_or_else(unknown, Error::duplicate))
+    let gone = || Error::new(ErrorKind::Io, over.to_owned());
+    Some(state.failure.as_ref().map_or_else(gone, Error::duplicate))
 }
 
 #[cfg(all(test, not(loom)))]

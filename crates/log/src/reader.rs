@@ -264,6 +264,7 @@ fn following(device: Arc<dyn StorageDevice>) -> Result<Shared, Error> {
         seed: AtomicU32::new(0),
         facts: Mutex::new(Published { area, facts }),
         follower: Some(Mutex::new(follower)),
+        commits: Mutex::default(),
         iterators: Mutex::default(),
         config,
         device,

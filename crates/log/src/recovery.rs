@@ -90,6 +90,7 @@ pub(crate) fn open(config: FasterLogConfig, device: AnyDevice) -> Result<Opened,
         seed,
         facts: Mutex::new(Published { area, facts }),
         follower: None,
+        commits: Mutex::default(),
         iterators: Mutex::default(),
         config,
         device,
@@ -143,10 +144,14 @@ fn find_end(
     Ok(Arc::new(timeline.with_cut(end, end)))
 }
 
-/// A device that ends below what is known to be durable has lost it.
+/// A known commit ends with a block, and a device that ends below it has lost it.
 pub(crate) fn refuse_if_short(device: &AnyDevice, facts: &LogFacts) -> Result<(), Error> {
     let end_offset = device.space_use()?.end_offset;
     let until = facts.known.until;
+    if !until.is_multiple_of(BLOCK_WORDS as u64) && device.geometry().persistent {
+        let message = "the log's metadata are malformed: the known commit does not end with a block";
+        return Err(Error::new(ErrorKind::Corruption, message).with_address(Address::from_low_bits(until)));
+    }
     // Without entries there may be no block at all.
     if facts.begin >= until || end_offset / 8 >= until || !device.geometry().persistent {
         return Ok(());

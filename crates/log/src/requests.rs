@@ -1,6 +1,7 @@
 //! What is asked of the log's threads, and what they answer: plain values that `progress` hands around.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use oxifaster_core::Address;
 
@@ -60,6 +61,17 @@ impl Placed {
     }
 }
 
+/// Until when the writer sleeps when it finds nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// Until somebody asks for something.
+    Long,
+    /// The same, or until something is appended, or changed that a commit carries.
+    Idle,
+    /// Until this moment.
+    Until(Instant),
+}
+
 /// What the writer finds to do.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
@@ -69,6 +81,8 @@ pub(crate) struct Work {
     pub(crate) flush: bool,
     /// The deadline has passed.
     pub(crate) due: bool,
+    /// Something came that an idle log has to commit in time.
+    pub(crate) awake: bool,
     /// A request came behind a failure.
     pub(crate) retry: bool,
     /// Pass this address, and tell those who wait for entries.
@@ -80,6 +94,11 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Whether there is anything at all.
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_for_the_device() || self.awake || self.pass.is_some() || self.stop
+    }
+
     /// Whether there is more to do than to look at memory.
     pub(crate) fn is_for_the_device(&self) -> bool {
         self.commit || self.flush || self.due || self.retry || self.cut.is_some()

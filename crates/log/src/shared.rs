@@ -5,6 +5,7 @@
 //! | `ring`, `progress`, `listeners` | see there |
 //! | `seed` | the writer, while the ring is sealed and empty of reservations: so an appender that got words has the right one |
 //! | `facts` | whoever publishes; the lock is held over the device's write, and until what was written is in force ([`standing`](crate::standing)) |
+//! | `commits` | lookups by number |
 //! | `iterators` | who opens and drops named iterators |
 //! | `follower` | whoever looks what another process has written; the lock is held over the device's reads |
 
@@ -23,8 +24,10 @@ use crate::entry::Seed;
 use crate::facts::{KnownCommit, LogFacts};
 use crate::follower::Follower;
 use crate::listeners::Listeners;
+use crate::numbering::CommitCache;
 use crate::progress::Progress;
 use crate::ring::LogRing;
+use crate::sealing;
 use crate::standing;
 use crate::transfer::AnyDevice;
 
@@ -56,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) facts: Mutex<Published>,
     /// The log is written by another process, and this is who looks. The ring is behind all addresses then, and empty.
     pub(crate) follower: Option<Mutex<Follower>>,
+    /// What lookups by number have seen of the commits.
+    pub(crate) commits: Mutex<CommitCache>,
     /// Names of iterators in use.
     pub(crate) iterators: Mutex<BTreeSet<String>>,
 }
@@ -153,33 +158,23 @@ impl Shared {
 
     /// Nothing more happens. Everybody who waits is told, streams included.
     pub(crate) fn end(&self, error: Error) {
-        self.progress.end(error);
-        self.listeners.tell(&self.ring);
+        sealing::end(&self.ring, &self.progress, error);
+        self.listeners.tell(&self.ring, &self.progress);
     }
 
     /// Nothing is acknowledged any more. Reading goes on.
     pub(crate) fn poison(&self, cause: Error) {
-        self.ring.seal();
         tracing::error!(error = %cause, device = %self.device.describe(), "a log is poisoned");
         let error = Error::new(
             ErrorKind::Poisoned,
             "nothing is committed any more, and what was not committed before may be lost: close the log and open it again",
         );
         self.end(error.with_source(cause));
-        // Again: a cut that ended in between may have opened it (see `unseal`).
-        self.ring.seal();
     }
 
-    /// Lets appends in again, unless the log has ended. Whoever ends it seals the ring before *and* behind saying so: either that comes
-    /// behind this, or this sees it.
+    /// Lets appends in again behind a cut, unless the log has ended.
     pub(crate) fn unseal(&self) {
-        if self.progress.ended().is_some() {
-            return;
-        }
-        self.ring.unseal();
-        if self.progress.ended().is_some() {
-            self.ring.seal();
-        }
+        sealing::unseal(&self.ring, &self.progress);
     }
 }
 

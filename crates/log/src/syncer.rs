@@ -4,15 +4,18 @@
 //! walks over little, and so that damage of the last commit can be told from a torn write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use oxifaster_core::sync::canary;
 
 use crate::shared::Shared;
 use crate::transfer::sync;
-use crate::writer::IDLE_AFTER;
 
 /// Words of log behind the known commit of the metadata, at most, before it is written again.
 const KNOWN_EVERY_WORDS: u64 = (64 << 20) / 8;
+
+/// How long nothing is committed before a log counts as idle.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// The thread's life.
 pub(crate) fn run(log: &Arc<Shared>) {

@@ -19,6 +19,9 @@ const CHUNK_BYTES_MIN: u64 = 2 * BLOCK_BYTES as u64;
 /// Largest read of a walk, in bytes.
 const CHUNK_BYTES_MAX: u64 = 4 * REQUEST_BYTES;
 
+/// Pieces of memory that are kept: those of reads ahead, and of one read.
+const SPARE_MAX: usize = 12;
+
 /// Whether bytes can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cover {
@@ -119,7 +122,8 @@ impl Window {
     /// Appends the next chunk, which reaches to `needed` if it can.
     fn grow(&mut self, needed: u64) -> Result<(), Error> {
         let from = self.end();
-        let to = needed.max(from + self.next_chunk).min(self.limit);
+        // A header may claim more than there is: no more memory is taken at once than was read before.
+        let to = needed.clamp(from + self.next_chunk, from + CHUNK_BYTES_MAX).min(self.limit);
         self.next_chunk = (self.next_chunk * 4).min(CHUNK_BYTES_MAX);
         if let Some(log) = &self.log
             && (!log.persistent || from / 8 >= log.ring.readable_from())
@@ -149,7 +153,7 @@ impl Window {
         let Some((offset, buffer)) = ahead.take(self.waker.as_ref())? else { return Ok(()) };
         let end = offset + buffer.len_bytes() as u64;
         self.append(&buffer, from - offset, end.saturating_sub(self.limit));
-        self.spare.push(buffer);
+        self.keep(buffer);
         Ok(())
     }
 
@@ -162,6 +166,14 @@ impl Window {
         self.bytes.drain(before..before + skip);
         let behind = usize::try_from(behind).unwrap_or(usize::MAX);
         self.bytes.truncate(self.bytes.len().saturating_sub(behind).max(before));
+    }
+
+    /// Keeps memory for the next read; not one piece of each length that ever was.
+    fn keep(&mut self, buffer: IoBuffer) {
+        if self.spare.len() >= SPARE_MAX {
+            self.spare.remove(0);
+        }
+        self.spare.push(buffer);
     }
 
     fn read(&mut self, from: u64, to: u64) -> Result<(), Error> {
@@ -186,10 +198,28 @@ impl Window {
         for (_, buffer) in parts {
             self.append(&buffer, skip, 0);
             skip = 0;
-            self.spare.push(buffer);
+            self.keep(buffer);
         }
         let behind = usize::try_from(end - to.min(there)).unwrap_or(0);
         self.bytes.truncate(self.bytes.len().saturating_sub(behind).max(before));
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use oxifaster_device::fault::FaultDevice;
+
+    use super::*;
+
+    #[test]
+    fn a_header_that_claims_more_than_there_is_takes_no_memory_for_it() {
+        let device = FaultDevice::new(1);
+        device.overwrite(0, &[7; 3 * BLOCK_BYTES]);
+        let mut window = Window::growing(Arc::new(device), 0, u64::MAX >> 16);
+        assert!(!window.covers(8, 256 << 20).unwrap());
+        assert!(window.bytes.capacity() <= 16 << 20, "{} bytes", window.bytes.capacity());
+        assert!(window.spare.len() <= SPARE_MAX, "{} pieces", window.spare.len());
+        assert!(window.covers(8, 3 * BLOCK_BYTES as u64 - 8).unwrap());
     }
 }

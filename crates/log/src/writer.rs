@@ -16,7 +16,7 @@
 //! 3. A batch is covered by one commit as a whole: it is one reservation, and a commit record lies behind whole reservations.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::sync::{canary, clock};
@@ -25,9 +25,10 @@ use oxifaster_device::{BLOCK_WORDS, IoBuffer};
 
 use crate::commit_record::CommitRecord;
 use crate::configuration::CommitPolicy;
-use crate::entry::{EntryKind, Header, Seed, entry_words};
+use crate::entry::{EntryKind, Seed, entry_words};
 use crate::facts::{KnownCommit, LogFacts};
-use crate::requests::{Change, Cut, Goal, Placed, Work};
+use crate::frontier::Frontier;
+use crate::requests::{Change, Cut, Goal, Placed, Sleep, Work};
 use crate::ring::Refusal;
 use crate::shared::{Shared, backoff};
 use crate::transfer::{REQUEST_BYTES, write_all};
@@ -39,9 +40,8 @@ const BATCH_WORDS: u64 = 8 * REQUEST_BYTES / 8;
 #[derive(Debug)]
 pub(crate) struct Writer {
     log: Arc<Shared>,
-    walked: u64,
-    /// User entries below `walked`.
-    entries: u64,
+    /// How far entries are complete.
+    front: Frontier,
     written: u64,
     /// Words below `written` may be given up since the last time.
     unreleased: bool,
@@ -60,8 +60,7 @@ impl Writer {
     /// A writer of a log that ends at `last`.
     pub(crate) fn new(log: Arc<Shared>, last: Arc<KnownCommit>) -> Self {
         Self {
-            walked: last.until,
-            entries: last.entries,
+            front: Frontier { walked: last.until, entries: last.entries },
             written: last.until,
             unreleased: false,
             last,
@@ -76,13 +75,18 @@ impl Writer {
     /// The thread's life.
     pub(crate) fn run(mut self) {
         loop {
-            let work = self.log.progress.wait_for_work(self.deadline());
+            let sleep = self.sleep();
+            let work = self.log.progress.wait_for_work(sleep);
             if work.stop {
                 return;
             }
+            if work.awake {
+                // The interval begins with what came first.
+                self.last_at = clock::now();
+            }
             if let Some(address) = work.pass {
-                self.pass(address);
-                self.log.listeners.tell(&self.log.ring);
+                self.front.pass(&self.log.ring, address);
+                self.log.listeners.tell(&self.log.ring, &self.log.progress);
             }
             if !work.is_for_the_device() {
                 continue;
@@ -95,12 +99,19 @@ impl Writer {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        match self.log.config.commit_policy {
-            // A time that no clock reaches is no deadline.
-            CommitPolicy::Every(interval) => self.last_at.checked_add(interval),
-            CommitPolicy::OnDemand | CommitPolicy::EveryBytes(_) => None,
+    /// How long it sleeps if nobody asks for anything: nothing wakes it for nothing.
+    fn sleep(&self) -> Sleep {
+        let CommitPolicy::Every(interval) = self.log.config.commit_policy else { return Sleep::Long };
+        let progress = &self.log.progress;
+        let nothing_new = |tail: u64| tail <= self.last.until && !progress.has_unplaced_changes();
+        // The listening behind the look, so that an append costs nothing more when the log is not idle.
+        let idle = nothing_new(self.log.ring.tail())
+            && nothing_new(self.log.listeners.listen_for_writer(&self.log.ring));
+        if idle {
+            return Sleep::Idle;
         }
+        // A time that no clock reaches is no deadline.
+        self.last_at.checked_add(interval).map_or(Sleep::Long, Sleep::Until)
     }
 
     fn round(&mut self, work: Work) -> Result<(), Error> {
@@ -118,7 +129,7 @@ impl Writer {
             self.place()?;
             self.finish_pending()?;
         } else {
-            self.walk();
+            self.front.advance(&self.log.ring);
             self.write_blocks()?;
         }
         if let Some(cut) = work.cut {
@@ -133,7 +144,7 @@ impl Writer {
         if !self.log.persistent {
             return;
         }
-        let go_on = self.walked - self.written >= (self.log.config.page_size / 8) as u64;
+        let go_on = self.front.walked - self.written >= (self.log.config.page_size / 8) as u64;
         if go_on {
             self.log.progress.nudge();
         } else {
@@ -150,32 +161,6 @@ impl Writer {
                 work.due && (appended_bytes > 0 || self.log.progress.has_unplaced_changes())
             }
             CommitPolicy::EveryBytes(bytes) => appended_bytes >= bytes,
-        }
-    }
-
-    /// Step 1. Says whether it got any further.
-    fn walk(&mut self) -> bool {
-        let from = self.walked;
-        let tail = self.log.ring.tail();
-        while self.walked < tail {
-            let Some(header) = Header::decode(self.log.ring.header(self.walked)) else { break };
-            self.entries += u64::from(header.kind == EntryKind::User);
-            self.walked += header.words();
-        }
-        if self.walked == from {
-            return false;
-        }
-        self.log.ring.completed(self.walked);
-        true
-    }
-
-    /// Walks until all below `address`, which is reserved, is complete: copies are under way.
-    fn pass(&mut self, address: u64) {
-        let mut rounds = 0;
-        while self.walked < address {
-            if !self.walk() {
-                backoff(&mut rounds);
-            }
         }
     }
 
@@ -208,10 +193,10 @@ impl Writer {
         // Nothing fails from here on (invariant 2).
         self.changes.clear();
         if !canary::armed("log_commit_over_open_append") {
-            self.pass(place.start);
+            self.front.pass(&self.log.ring, place.start);
         }
-        record.entries = self.entries;
-        next.entries = self.entries;
+        record.entries = self.front.entries;
+        next.entries = self.front.entries;
         next.until = place.end;
         next.links.push(next.number, place.start);
         let seed = self.log.seed();
@@ -220,7 +205,7 @@ impl Writer {
             let zeros = usize::try_from((place.end - end_of_record - 1) * 8).unwrap_or(0);
             self.put(seed, end_of_record, EntryKind::Padding, &vec![0; zeros]);
         }
-        self.walked = place.end;
+        self.front.walked = place.end;
         self.log.ring.completed(place.end);
         self.last = Arc::new(next);
         self.last_at = clock::now();
@@ -244,10 +229,10 @@ impl Writer {
                     if tail + words + self.log.alignment() > self.log.address_end {
                         return Err(addresses_used_up(self.log.address_end));
                     }
-                    let walked = self.walk();
+                    let walked = self.front.advance(&self.log.ring);
                     let before = self.log.ring.limit();
                     self.write_blocks()?;
-                    self.release_written();
+                    self.release(self.written, words + self.log.alignment());
                     self.log.progress.room_made();
                     if !walked && before == self.log.ring.limit() {
                         backoff(&mut rounds);
@@ -280,7 +265,7 @@ impl Writer {
     /// Step 3 for whole blocks that are complete.
     fn write_blocks(&mut self) -> Result<(), Error> {
         let block = BLOCK_WORDS as u64;
-        let end = if self.log.persistent { self.walked / block * block } else { self.walked };
+        let end = if self.log.persistent { self.front.walked / block * block } else { self.front.walked };
         self.write_until(end)
     }
 
@@ -295,7 +280,7 @@ impl Writer {
         while self.written < end {
             let batch_end = end.min(self.written + BATCH_WORDS);
             if canary::armed("log_release_unwritten") {
-                self.release(self.walked);
+                self.release(self.front.walked, 0);
             }
             let device = Arc::clone(&self.log.device);
             let requests = self.requests(batch_end)?;
@@ -316,12 +301,12 @@ impl Writer {
             self.release_written();
             self.log.progress.room_made();
         }
-        self.walk();
+        self.front.advance(&self.log.ring);
     }
 
     fn release_written(&mut self) {
         if self.unreleased {
-            self.release(self.written);
+            self.release(self.written, 0);
             self.unreleased = false;
         }
     }
@@ -339,10 +324,11 @@ impl Writer {
         Ok(requests)
     }
 
-    /// Keeps half of the memory free, and what is written readable in the other half. Nothing from `written` on is given up.
-    fn release(&self, written: u64) {
+    /// Keeps half of the memory free, and what is written readable in the other half; more is free when `words` are wanted. Nothing from
+    /// `written` on is given up.
+    fn release(&self, written: u64, words: u64) {
         let capacity = self.log.ring.capacity();
-        let free = capacity / 2 + 2 * BLOCK_WORDS as u64;
+        let free = (capacity / 2 + 2 * BLOCK_WORDS as u64).max(words);
         let wanted = (self.log.ring.tail() + free).saturating_sub(capacity);
         self.log.ring.release(wanted.min(written));
     }
@@ -402,7 +388,7 @@ impl Writer {
             // Before the ring is unsealed, by whoever waits for the cut.
             self.log.seed.store(after.seed_at(start).0, Ordering::Relaxed);
         }
-        self.entries = cut.entries;
+        self.front.entries = cut.entries;
         self.last = known;
         self.log.progress.cut_done();
         Ok(())
@@ -419,6 +405,3 @@ pub(crate) fn memory_full() -> Error {
 pub(crate) fn addresses_used_up(end: u64) -> Error {
     Error::new(ErrorKind::OutOfSpace, format!("the device holds no more than {end:#x} words of log"))
 }
-
-/// How long the syncer waits before it calls a log idle.
-pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(500);

@@ -1,10 +1,5 @@
 //! Every stream ends with a reason: a closed log, a reader that gave up, a failed read, entries that were taken back.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a panic here is a failed test, also in the functions that tests share; tests wait in real time"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests wait in real time")]
 
 use std::future::poll_fn;
 use std::pin::Pin;

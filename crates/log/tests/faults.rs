@@ -435,3 +435,34 @@ fn a_shortened_log_is_refused_however_it_ended() {
         FasterLog::open(tiny(), device.snapshot_durable()).unwrap();
     }
 }
+
+/// Names and a cookie from a life with more memory make a commit record of two thirds of the memory of this one.
+#[test]
+fn a_commit_record_that_needs_most_of_the_memory_finds_room() {
+    let device = FaultDevice::new(1);
+    let log = FasterLog::open(FasterLogConfig::default(), device.clone()).unwrap();
+    let address = log.append(b"x").unwrap();
+    for number in 0..256 {
+        log.set_position(&format!("{number:064}"), Some(address)).unwrap();
+    }
+    log.commit_with_cookie(&[7; 4096]).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let log = std::sync::Arc::new(FasterLog::open(tiny(), device.reopen()).unwrap());
+    for _ in 0..64 {
+        log.append(&[0; 2000]).unwrap();
+    }
+    // Whatever the place in a block.
+    for _ in 0..8 {
+        let (told, answer) = std::sync::mpsc::channel();
+        let committer = std::sync::Arc::clone(&log);
+        std::thread::spawn(move || told.send(committer.commit().is_ok()).unwrap());
+        let answer = answer.recv_timeout(Duration::from_secs(10));
+        assert!(answer.expect("the commit never returns"));
+        for _ in 0..(log.tail_address().words() % 7) + 3 {
+            log.append(&[0; 440]).unwrap();
+        }
+    }
+    assert_eq!(log.commit_info().cookie, [7; 4096]);
+    log.self_check().unwrap();
+}

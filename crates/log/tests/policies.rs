@@ -1,9 +1,5 @@
 //! Logs that commit by themselves: nothing is forgotten, nothing is done for nothing, and no wait is left without an end.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a panic here is a failed test, also in the functions that tests share; tests start threads and wait in real time"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests start threads and wait in real time")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

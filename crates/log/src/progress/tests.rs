@@ -14,7 +14,7 @@ fn a_failure_outlives_the_sync_of_an_earlier_commit() {
         progress.placed(&placed);
         placed
     });
-    let soon = || Some(clock::now() + Duration::from_millis(20));
+    let soon = || Sleep::Until(clock::now() + Duration::from_millis(20));
     assert!(progress.wait_for_work(soon()).due, "both commits are placed");
     let [first, _second] = placed;
     progress.hand_over(first.clone());

@@ -17,10 +17,10 @@ const BEHIND_ENVELOPE_BYTES: usize = 64;
 
 /// Counts by outcome.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    corrupt: u64,
-    cut_off: u64,
-    harmless: u64,
+pub(super) struct Counts {
+    pub(super) corrupt: u64,
+    pub(super) cut_off: u64,
+    pub(super) harmless: u64,
 }
 
 impl Counts {
@@ -34,7 +34,7 @@ impl Counts {
 }
 
 /// Judges each of `places` on one of [`THREADS`] threads.
-fn judge_each<P: Copy + Send + Sync>(
+pub(super) fn judge_each<P: Copy + Send + Sync>(
     places: &[P],
     judge: impl Fn(P) -> Result<Outcome, String> + Sync,
 ) -> Result<Counts, String> {

@@ -198,15 +198,15 @@ impl Story {
         let after: Vec<_> = self.versions.iter().map(cut).collect();
         match log.truncate_suffix(address) {
             Ok(()) => self.versions = after,
-            Err(error) => {
+            Err(error) if error.kind() == ErrorKind::Poisoned => {
                 self.told::<()>(Err(error))?;
-                // If what failed was the metadata, the log is poisoned from here on; else nothing was dropped.
-                match log.commit() {
-                    Ok(_) => self.committed(),
-                    Err(error) if error.kind() == ErrorKind::Poisoned => self.versions.extend(after),
-                    Err(error) => _ = self.told::<()>(Err(error))?,
+                self.cookie.1 += 1;
+                if log.append(b"").is_ok() || log.commit_with_cookie(&self.cookie.1.to_le_bytes()).is_ok() {
+                    return Err("a poisoned log goes on".to_owned());
                 }
+                self.versions.extend(after);
             }
+            Err(error) => _ = self.told::<()>(Err(error))?,
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ pub struct Sample {
     pub commits: Vec<(u64, usize)>,
     /// Where the device ends, in bytes.
     pub end: u64,
-    /// Below this byte everything is known to the metadata.
+    /// Below this byte everything is known to the metadata to be committed; 0 if that is nothing.
     pub known: u64,
 }
 
@@ -81,7 +81,7 @@ impl Sample {
         let mut log = FasterLog::open(config(), device.clone()).map_err(explain)?;
         let start = log.committed_address().byte_offset();
         let (entries, commits) = (Vec::new(), vec![(start, 0)]);
-        let mut sample = Self { device: device.clone(), entries, commits, end: 0, known: start };
+        let mut sample = Self { device: device.clone(), entries, commits, end: 0, known: 0 };
         sample.fill(
             &log,
             &mut prng,

@@ -69,7 +69,7 @@ fn log_damage() {
 
 #[test]
 fn log_io_errors() {
-    let options = IoErrorOptions { seed: 1, stride: 5 };
+    let options = IoErrorOptions { seed: 1, stride: 3 };
     let report = io_errors::judge(&options, &mut |message| eprintln!("{message}"));
     assert_eq!(report.guilty(), None, "{report}");
     for name in [

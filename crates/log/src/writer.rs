@@ -150,7 +150,7 @@ impl Writer {
         } else {
             self.release_written();
         }
-        self.log.progress.room_made();
+        self.log.progress.blocks_written();
     }
 
     fn policy_wants(&self, work: &Work) -> bool {
@@ -233,7 +233,7 @@ impl Writer {
                     let before = self.log.ring.limit();
                     self.write_blocks()?;
                     self.release(self.written, words + self.log.alignment());
-                    self.log.progress.room_made();
+                    self.log.progress.blocks_written();
                     if !walked && before == self.log.ring.limit() {
                         backoff(&mut rounds);
                     }
@@ -299,7 +299,7 @@ impl Writer {
     fn meanwhile(&mut self) {
         if self.unreleased {
             self.release_written();
-            self.log.progress.room_made();
+            self.log.progress.blocks_written();
         }
         self.front.advance(&self.log.ring);
     }

@@ -6,6 +6,7 @@
     reason = "a panic here is a failed test, also in the functions that tests share; numbers are small or patterns"
 )]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -234,6 +235,27 @@ fn a_full_disk_is_an_error_until_there_is_room() {
     let found = contents(&log);
     assert_eq!(found.len(), addresses.len() + 1);
     assert!(found.iter().zip(0..addresses.len()).all(|(bytes, number)| *bytes == [number as u8; 1000]));
+}
+
+/// What one does about a full disk: a commit failed, the front goes, and the same commit is asked for again.
+#[test]
+fn a_commit_that_failed_is_made_when_truncation_has_made_room() {
+    let plan = FaultPlan::new().space_budget_bytes(16 << 10);
+    let device = FaultDevice::with_plan(1, plan);
+    let log = Arc::new(FasterLog::open(tiny(), device).unwrap());
+    log.append(&[0; 4000]).unwrap();
+    log.append(&[1; 4000]).unwrap();
+    let third = log.append(&[2; 4000]).unwrap();
+    log.commit().unwrap();
+    log.append(&[3; 4000]).unwrap();
+    log.append(&[4; 4000]).unwrap();
+    assert_eq!(log.commit().unwrap_err().kind(), ErrorKind::OutOfSpace);
+    log.truncate_before(third).unwrap();
+    let (told, outcome) = std::sync::mpsc::channel();
+    let other = Arc::clone(&log);
+    std::thread::spawn(move || told.send(other.commit().map(|info| info.entries)));
+    let outcome = outcome.recv_timeout(Duration::from_secs(20)).expect("the commit never returns");
+    assert_eq!(outcome.unwrap(), 5);
 }
 
 #[test]

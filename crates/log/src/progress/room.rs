@@ -81,10 +81,15 @@ impl Progress {
         drop(former);
     }
 
-    /// Blocks were written, so the failure is over, or words were released. The writer, or truncation.
+    /// Blocks were written, so the failure is over, and words were released. The writer.
+    pub(crate) fn blocks_written(&self) {
+        self.state.lock().failure = None;
+        self.room_made();
+    }
+
+    /// Words were released. What could not be written still is not: a failure stays, and the next request tries again.
     pub(crate) fn room_made(&self) {
         let mut state = self.state.lock();
-        state.failure = None;
         let wakers = state.take_room_wakers();
         let anybody = state.room_waiters > 0;
         drop(state);

@@ -22,4 +22,11 @@ fn a_failure_outlives_the_sync_of_an_earlier_commit() {
     progress.durable_now(first, 1);
     progress.request(20, None);
     assert!(progress.wait_for_work(soon()).retry);
+    // Nor does it help that truncation makes room in memory.
+    progress.room_made();
+    progress.request(20, None);
+    assert!(progress.wait_for_work(soon()).retry, "nobody writes the second commit again");
+    progress.blocks_written();
+    progress.request(20, None);
+    assert!(!progress.wait_for_work(soon()).retry);
 }

@@ -16,6 +16,7 @@ const JUDGES: &[&str] = &[
     "bitflips",
     "beyond-memory",
     "log-power-loss",
+    "log-cuts",
     "log-damage",
     "log-io-errors",
     "log-kill",

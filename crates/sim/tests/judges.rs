@@ -3,6 +3,7 @@
 use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
+use oxifaster_sim::log::cuts::{self, CutOptions};
 use oxifaster_sim::log::damage::{self, DamageOptions};
 use oxifaster_sim::log::io_errors::{self, IoErrorOptions};
 use oxifaster_sim::log::kill::{self, KillOptions};
@@ -53,6 +54,14 @@ fn log_power_loss() {
         report.count("acknowledged") > Some(1_000) && report.count("cut_off_bytes") > Some(10_000),
         "{report}"
     );
+}
+
+#[test]
+fn log_cuts() {
+    let options = CutOptions { seed: 1, cuts_of_one_log: 60, logs: 12 };
+    let report = cuts::judge(&options, &mut |message| eprintln!("{message}"));
+    assert_eq!(report.guilty(), None, "{report}");
+    assert!(report.count("cuts") > Some(150) && report.count("fronts") > Some(5), "{report}");
 }
 
 #[test]

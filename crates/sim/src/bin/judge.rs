@@ -17,6 +17,7 @@ use oxifaster_sim::judges::bitflips::{self, BitflipOptions};
 use oxifaster_sim::judges::canaries;
 use oxifaster_sim::judges::linearize::{self, LinearizeOptions};
 use oxifaster_sim::judges::model::{self, ModelOptions};
+use oxifaster_sim::log::cuts::{self, CutOptions};
 use oxifaster_sim::log::damage::{self, DamageOptions};
 use oxifaster_sim::log::follow;
 use oxifaster_sim::log::io_errors::{self, IoErrorOptions};
@@ -84,6 +85,15 @@ enum Judge {
         /// Images of logs that ended without a close.
         #[arg(long)]
         images: Option<u64>,
+    },
+    /// FasterLog: suffixes and fronts go while threads append and commit, through power loss and kills.
+    LogCuts {
+        /// Logs.
+        #[arg(long)]
+        logs: Option<u64>,
+        /// Cuts of the first log, at least.
+        #[arg(long)]
+        cuts: Option<u64>,
     },
     /// FasterLog: turned bits, truncations and replayed blocks are told.
     LogDamage {
@@ -209,6 +219,11 @@ fn run_log(judge: &Judge, seed: u64, long: bool) -> Report {
         Judge::LogPowerLoss { images } => {
             let images = images.unwrap_or(if long { 100_000 } else { 5_000 });
             power_loss::judge(&PowerLossOptions { seed, images }, &mut progress)
+        }
+        Judge::LogCuts { logs, cuts } => {
+            let logs = logs.unwrap_or(if long { 3_000 } else { 60 });
+            let cuts_of_one_log = cuts.unwrap_or(if long { 20_000 } else { 3_000 });
+            cuts::judge(&CutOptions { seed, cuts_of_one_log, logs }, &mut progress)
         }
         Judge::LogDamage { log_kib, stride } => {
             let stride = stride.unwrap_or(1).max(1);

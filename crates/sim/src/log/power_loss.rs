@@ -48,7 +48,7 @@ struct Scene {
     counts: Counts,
 }
 
-fn config(prng: &mut Prng) -> FasterLogConfig {
+pub(super) fn config(prng: &mut Prng) -> FasterLogConfig {
     let pages = 8 << prng.below(3);
     let policy = match prng.below(4) {
         0 => CommitPolicy::Every(std::time::Duration::from_micros(200 + prng.below(2000))),
@@ -61,7 +61,7 @@ fn config(prng: &mut Prng) -> FasterLogConfig {
     config
 }
 
-fn fates(prng: &mut Prng) -> CrashFates {
+pub(super) fn fates(prng: &mut Prng) -> CrashFates {
     match prng.below(4) {
         0 => CrashFates::DROP_ALL,
         1 => CrashFates::KEEP_ALL,

@@ -14,8 +14,8 @@ use crate::judges::stored::{CallError, Stored};
 /// Futures that are under way at most.
 const FUTURES_MAX: u64 = 12;
 
-/// Part of the steps in which a future is dropped.
-const DROPPING: f64 = 0.1;
+/// Part of the steps in which a future is dropped. Few steps have one that is not ready at once.
+const DROPPING: f64 = 0.5;
 
 /// A future with its place in the history.
 struct UnderWay<'s> {

@@ -71,7 +71,7 @@ fn draw_shape(prng: &mut Prng, in_memory: bool) -> (&'static str, RunRound) {
 }
 
 /// So many operations must meet everything that rounds can hold.
-const ENOUGH_OPERATIONS: u64 = 300_000;
+const ENOUGH_OPERATIONS: u64 = 1_000_000;
 
 /// Runs the judge.
 pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {

@@ -375,7 +375,7 @@ impl Progress {
         state.wanted.join(Goal { until, ticket });
     }
 
-    /// Whether anything wants a commit that `placed` does not cover, the changes included.
+    /// Whether there are changes that no placed commit carries.
     pub(crate) fn has_unplaced_changes(&self) -> bool {
         let state = self.state.lock();
         state.last_ticket > state.placed.ticket

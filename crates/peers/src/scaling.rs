@@ -17,7 +17,7 @@ use oxifaster_workload::{Distribution, Keys, Prng};
 const RECORD_BYTES: u64 = 24;
 const LINE_BYTES: u64 = 64;
 const PAGE_BYTES: u64 = 4 << 20;
-/// Records that one reservation takes where space is taken in bulk.
+/// Records that one reservation takes where space is taken in chunks.
 const BULK: u64 = 32;
 /// The simulated time, and the part of it in which caches warm up.
 const END_PS: u64 = 3_000_000_000;
@@ -90,13 +90,13 @@ const WORKLOADS: [Workload; 9] = [
         distribution: Distribution::Uniform,
     },
     Workload {
-        name: "insert batched",
+        name: "insert batched, each at the tail",
         own_ns: 200,
         kind: Kind::Insert { per_reservation: 1 },
         distribution: Distribution::Uniform,
     },
     Workload {
-        name: "insert batched, tail in bulk",
+        name: "insert batched, tail space in chunks",
         own_ns: 200,
         kind: Kind::Insert { per_reservation: BULK },
         distribution: Distribution::Uniform,

@@ -212,7 +212,7 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
-        name: "stock_left_zero",
+        name: "chunk_left_zero",
         story: "tail space that a batch took and did not use is left without a header, so that the rest of its block is not seen",
         judge: "model --runs 200",
         hangs: false,

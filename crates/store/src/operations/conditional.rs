@@ -121,16 +121,16 @@ where
         context: &mut Context<'_>,
     ) -> Result<Option<T>, Error> {
         let Some(vacancy) = core.index.vacancy(self.key.hash) else { return Ok(None) };
-        let stock = if IN_GROUP { context.stock.as_deref_mut() } else { None };
+        let chunk = if IN_GROUP { context.chunk.as_deref_mut() } else { None };
         let counters = context.counters;
         let (decision, result) = (self.decide)(None)?;
         let appended = match decision {
             Decision::Keep | Decision::Delete => true,
             Decision::Put(value) => {
                 let encoded = V::Codec::encode(&value)?;
-                core.append_first(guard, vacancy, self.key, encoded.as_ref(), stock, counters)?
+                core.append_first(guard, vacancy, self.key, encoded.as_ref(), chunk, counters)?
             }
-            Decision::PutGiven => core.append_first(guard, vacancy, self.key, self.given, stock, counters)?,
+            Decision::PutGiven => core.append_first(guard, vacancy, self.key, self.given, chunk, counters)?,
         };
         Ok(appended.then_some(result))
     }

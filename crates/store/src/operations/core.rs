@@ -12,7 +12,7 @@ use oxifaster_core::hlog::{HybridLog, LEAD_WORDS, LogState, NeedsRoom, RECORD_WO
 use oxifaster_core::index::{HashIndex, IndexSlot, Vacancy};
 use oxifaster_core::record::{RecordFlags, RecordLayout, RecordRef};
 
-use super::{Context, Key, Obstacle, Step, Stock};
+use super::{Context, Key, Obstacle, Step, TailChunk};
 use crate::reclaim::Reclaim;
 use crate::statistics::{Registry, SessionCounters};
 
@@ -144,11 +144,11 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
         vacancy: Vacancy<'_>,
         key: Key<'_>,
         value: &[u8],
-        stock: Option<&mut Stock>,
+        chunk: Option<&mut TailChunk>,
         counters: &SessionCounters,
     ) -> Result<bool, Error> {
         let size_words = self.record_words(key.bytes.len(), value.len())?;
-        let Ok(address) = self.allocate(guard, size_words, Address::NULL, stock) else { return Ok(false) };
+        let Ok(address) = self.allocate(guard, size_words, Address::NULL, chunk) else { return Ok(false) };
         let value = NewValue::Bytes(value);
         let prepared = self.prepare_at(guard, address, size_words, Address::NULL, key, value);
         Ok(Self::count_published(vacancy.publish(address), prepared, counters))
@@ -166,24 +166,24 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     ) -> Result<Step<Prepared<'g>>, Error> {
         let size_words = self.record_words(key.bytes.len(), value.bytes().len())?;
         let previous = slot.address();
-        match self.allocate(guard, size_words, previous, context.stock.as_deref_mut()) {
+        match self.allocate(guard, size_words, previous, context.chunk.as_deref_mut()) {
             Ok(address) => Ok(Step::Done(self.prepare_at(guard, address, size_words, previous, key, value))),
             Err(_) => Ok(Step::Blocked(Obstacle::Room(size_words))),
         }
     }
 
-    /// Takes space for a record that will follow `previous`: of what the group has in stock, or at the tail.
+    /// Takes space for a record that will follow `previous`: of the group's chunk, or at the tail.
     #[inline(always)]
     fn allocate(
         &self,
         guard: &EpochGuard<'_>,
         size_words: u64,
         previous: Address,
-        stock: Option<&mut Stock>,
+        chunk: Option<&mut TailChunk>,
     ) -> Result<Address, NeedsRoom> {
-        match stock {
-            Some(stock) if Self::LAYOUT.fixed_words().is_some() => {
-                stock.take(&self.log, guard, size_words, previous)
+        match chunk {
+            Some(chunk) if Self::LAYOUT.fixed_words().is_some() => {
+                chunk.take(&self.log, guard, size_words, previous)
             }
             _ => self.log.allocate(guard, size_words),
         }

@@ -31,7 +31,7 @@ where
     loop {
         let obstacle = {
             let guard = participant.enter();
-            let mut context = Context { scratch, counters, cold: cold.as_ref(), stock: None };
+            let mut context = Context { scratch, counters, cold: cold.as_ref(), chunk: None };
             match operation.attempt(core, &guard, &mut context)? {
                 Step::Done(output) => return Ok(output),
                 Step::Blocked(obstacle) => obstacle,

@@ -26,23 +26,23 @@
 //! 4. `remove` of a word record needs the last value: it seals the record, waits until nobody who saw it unsealed is
 //!    left, reads, and only then sets the tombstone. Once a record is immutable a seal means nothing: rule 1 arbitrates.
 
+mod chunk;
 pub(crate) mod conditional;
 mod core;
 mod delete;
 mod drive;
 mod read;
 mod shortcut;
-mod stock;
 mod upsert;
 
 pub(crate) use self::core::{Borders, Core, Located, NewValue};
+pub(crate) use chunk::TailChunk;
 pub use conditional::RmwOutcome;
 pub(crate) use conditional::{Add, Conditional, Decision};
 pub(crate) use delete::Delete;
 pub(crate) use drive::{count_reads, drive, remove_obstacle};
 pub(crate) use read::{Found, Read};
 pub(crate) use shortcut::{append_at_once, shortcut};
-pub(crate) use stock::Stock;
 pub(crate) use upsert::Upsert;
 
 use oxifaster_core::Address;
@@ -93,8 +93,8 @@ pub(crate) struct Context<'c> {
     pub(crate) counters: &'c SessionCounters,
     /// What a cold search found, if one was made for this operation.
     pub(crate) cold: Option<&'c ColdFound>,
-    /// Where the operation's group has tail space in stock.
-    pub(crate) stock: Option<&'c mut Stock>,
+    /// The tail space of the operation's group.
+    pub(crate) chunk: Option<&'c mut TailChunk>,
 }
 
 /// An operation that can be attempted.
@@ -130,7 +130,7 @@ pub(crate) trait Operation<K, V> {
 
     /// The whole operation where it comes to appending a record right away, in a store that is open for updates: nobody has the
     /// key's tag, or no record of its chain at or above `floor`, where the mutable region begins, counts. `None`: nothing
-    /// happened, it has to be attempted. `IN_GROUP`: there may be a stock; the compiler forgets that there is none.
+    /// happened, it has to be attempted. `IN_GROUP`: there may be a chunk; the compiler forgets that there is none.
     ///
     /// # Errors
     /// Keys or values that can't be encoded.

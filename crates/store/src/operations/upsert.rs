@@ -50,11 +50,11 @@ impl<K: PersistKey, V: PersistValue> Operation<K, V> for Upsert<'_> {
         floor: Address,
         context: &mut Context<'_>,
     ) -> Result<Option<()>, Error> {
-        let stock = if IN_GROUP { context.stock.as_deref_mut() } else { None };
+        let chunk = if IN_GROUP { context.chunk.as_deref_mut() } else { None };
         if let Some(vacancy) = core.index.vacancy(self.key.hash) {
             let counters = context.counters;
             return Ok(core
-                .append_first(guard, vacancy, self.key, self.value, stock, counters)?
+                .append_first(guard, vacancy, self.key, self.value, chunk, counters)?
                 .then_some(()));
         }
         match core.index.find_at_once(self.key.hash) {

@@ -42,7 +42,7 @@ use oxifaster_core::record::WordBuffer;
 use super::deferred::Deferred;
 use super::worker::Worker;
 use crate::operations::{
-    Context, Core, Key, Obstacle, Operation, Step, Stock, append_at_once, remove_obstacle, shortcut,
+    Context, Core, Key, Obstacle, Operation, Step, TailChunk, append_at_once, remove_obstacle, shortcut,
 };
 use crate::pending::ColdFound;
 use crate::statistics::SessionCounters;
@@ -168,7 +168,7 @@ impl<E: AsRef<[u8]>> Coming<E> {
 pub(crate) struct Turn<'w, K, V> {
     core: &'w Core<K, V>,
     guard: EpochGuard<'w>,
-    stock: Stock,
+    chunk: TailChunk,
     /// What `Core::lowest` said under the guard, for reads and for updates.
     head: Address,
     read_only: Address,
@@ -196,7 +196,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
                 appending += u32::from(B::appends(lane.candidate));
             }
         }
-        self.stock.expect(appending);
+        self.chunk.expect(appending);
     }
 
     /// An update took effect.
@@ -218,7 +218,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
         } else {
             self.candidate
         };
-        let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None, stock: None };
+        let mut context = Context { scratch: self.scratch, counters: self.counters, cold: None, chunk: None };
         let lowest = if O::UPDATES { self.read_only } else { self.head };
         match shortcut(self.core, &self.guard, lowest, candidate, &mut operation, &mut context)? {
             Some(output) => Ok(Ran::Done(output)),
@@ -235,7 +235,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
                 scratch: self.scratch,
                 counters: self.counters,
                 cold: None,
-                stock: Some(&mut self.stock),
+                chunk: Some(&mut self.chunk),
             };
             if let Some(output) =
                 append_at_once::<true, _, _, _>(self.core, &self.guard, &mut operation, &mut context)?
@@ -249,7 +249,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
                 scratch: self.scratch,
                 counters: self.counters,
                 cold: self.cold,
-                stock: Some(&mut self.stock),
+                chunk: Some(&mut self.chunk),
             };
             let obstacle = match operation.attempt(self.core, &self.guard, &mut context)? {
                 Step::Done(output) => return Ok(Ran::Done(output)),
@@ -257,7 +257,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
                 Step::Blocked(obstacle) => obstacle,
             };
             let core = self.core;
-            self.stock.put_back(&core.log, &self.guard);
+            self.chunk.put_back(&core.log, &self.guard);
             // Others may append and evict meanwhile (rule 1).
             match obstacle {
                 Obstacle::Room(words) if !self.waits_for_room && core.log.is_persistent() => {
@@ -274,7 +274,7 @@ impl<K: PersistKey, V: PersistValue> Turn<'_, K, V> {
 
 impl<K, V> Drop for Turn<'_, K, V> {
     fn drop(&mut self) {
-        self.stock.put_back(&self.core.log, &self.guard);
+        self.chunk.put_back(&self.core.log, &self.guard);
     }
 }
 
@@ -346,7 +346,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
             head: self.core.lowest(false),
             read_only: self.core.lowest(true),
             guard,
-            stock: Stock::new(),
+            chunk: TailChunk::new(),
             scratch: &mut self.scratch,
             counters: &self.counters.0,
             serial: &mut self.serial,

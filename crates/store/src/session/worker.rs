@@ -75,7 +75,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         let candidate = core.index.candidate(operation.key().hash);
         let lowest = core.lowest(O::UPDATES);
         let mut context =
-            Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None, stock: None };
+            Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None, chunk: None };
         shortcut(core, &guard, lowest, candidate, operation, &mut context)
     }
 
@@ -89,7 +89,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
         let appended = {
             let guard = self.participant.enter();
             let mut context =
-                Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None, stock: None };
+                Context { scratch: &mut self.scratch, counters: &self.counters.0, cold: None, chunk: None };
             append_at_once::<false, _, _, _>(&self.core, &guard, &mut operation, &mut context)?
         };
         let output = match appended {
@@ -111,7 +111,7 @@ impl<K: PersistKey, V: PersistValue> Worker<K, V> {
     ) -> Result<Step<O::Output>, Error> {
         let guard = self.participant.enter();
         let mut context =
-            Context { scratch: &mut self.scratch, counters: &self.counters.0, cold, stock: None };
+            Context { scratch: &mut self.scratch, counters: &self.counters.0, cold, chunk: None };
         if cold.is_none() {
             let candidate = self.core.index.candidate(operation.key().hash);
             let lowest = self.core.lowest(O::UPDATES);

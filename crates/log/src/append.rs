@@ -19,6 +19,18 @@ impl FasterLog {
     /// # Errors
     /// `InvalidInput` for an entry longer than [`entry_bytes_max`](crate::FasterLogConfig::entry_bytes_max); the device's error when
     /// there is no room and writing fails; `OutOfMemory` when a log without a device is full; `Poisoned`; `Closed`. Nothing was appended then.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let address = log.append(b"an event")?; // in memory
+    /// assert!(address >= log.committed_address());
+    /// log.commit()?; // durable
+    /// assert!(address < log.committed_address());
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     #[inline]
     pub fn append(&self, entry: &[u8]) -> Result<Address, Error> {
         self.shared.append(entry)
@@ -28,6 +40,23 @@ impl FasterLog {
     ///
     /// # Errors
     /// As `append`.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_core::ErrorKind;
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let config = FasterLogConfig::default().with_page_size(8192).with_memory_pages(4);
+    /// let log = FasterLog::open(config, NullDisk::new())?;
+    /// let mut appended = 0;
+    /// while let Ok(Some(_)) = log.try_append(&[7; 1000]) {
+    ///     appended += 1;
+    /// }
+    /// // A log on a device would have room again soon and say `None`; one without a device has no other place.
+    /// assert_eq!(log.try_append(&[7; 1000]).unwrap_err().kind(), ErrorKind::OutOfMemory);
+    /// assert!(appended > 25);
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn try_append(&self, entry: &[u8]) -> Result<Option<Address>, Error> {
         let words = self.shared.words_of(entry.len())?;
         match self.shared.ring.reserve(words) {
@@ -46,6 +75,19 @@ impl FasterLog {
     ///
     /// # Cancel safety
     /// A future that is dropped before it is ready has appended nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # pollster::block_on(async {
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let address = log.append_async("an event").await?;
+    /// assert_eq!(log.read_entry(address)?.as_deref(), Some(&b"an event"[..]));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn append_async(&self, entry: impl Into<Vec<u8>>) -> AppendFuture {
         AppendFuture::new(Arc::clone(&self.shared), entry.into())
     }

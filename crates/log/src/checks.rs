@@ -28,6 +28,18 @@ impl FasterLog {
     ///
     /// # Errors
     /// `Corruption` with the address of the first thing that is wrong; I/O errors.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append_batch(&["one", "two"])?;
+    /// log.commit()?;
+    /// let report = log.self_check()?;
+    /// assert_eq!((report.entries, report.payload_bytes, report.commits), (2, 6, 1));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn self_check(&self) -> Result<CheckReport, Error> {
         self.shared.self_check()
     }

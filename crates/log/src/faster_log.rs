@@ -40,12 +40,29 @@ pub(crate) struct Threads {
 
 impl FasterLog {
     /// Opens the log on `device`, at its last commit, or makes a new one. What was appended behind the last commit is cut off;
-    /// [`recovery_report`](Self::recovery_report) says how much. Opening a log that exists writes nothing; one that was not closed is synced, and cut off on the device, too, if it has no
-    /// room to remember the cut (see [`truncate_suffix`](Self::truncate_suffix)).
+    /// [`recovery_report`](Self::recovery_report) says how much. Opening a log that exists writes nothing; one that was not closed
+    /// is synced, and cut off on the device, too, if it has no room to remember the cut (see
+    /// [`truncate_suffix`](Self::truncate_suffix)).
     ///
     /// # Errors
-    /// `InvalidConfiguration`; `Locked`; `IncompatibleFormat` or `InvalidInput` when the device holds something else; `Corruption` when
-    /// something that was durable is damaged; I/O errors.
+    /// `InvalidConfiguration`; `Locked`; `IncompatibleFormat` or `InvalidInput` when the device holds something else; `Corruption`
+    /// when something that was durable is damaged; I/O errors.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::FileSystemDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("events.log");
+    /// let log = FasterLog::open(FasterLogConfig::default(), FileSystemDisk::single_file(&path)?)?;
+    /// let address = log.append_and_commit(b"an event")?;
+    /// drop(log);
+    ///
+    /// let log = FasterLog::open(FasterLogConfig::default(), FileSystemDisk::single_file(&path)?)?;
+    /// assert_eq!(log.recovery_report().cut_off_bytes, 0);
+    /// assert_eq!(log.read_entry(address)?.as_deref(), Some(&b"an event"[..]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn open<D: StorageDevice>(config: FasterLogConfig, device: D) -> Result<Self, Error> {
         let opened = recovery::open(config, Arc::new(device))?;
         let shared = Arc::new(opened.shared);
@@ -139,6 +156,19 @@ impl FasterLog {
     ///
     /// # Errors
     /// As `commit`; `InvalidInput` for a cookie of more than [`COOKIE_BYTES_MAX`] bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append(b"up to offset 4711 of the source")?;
+    /// log.commit_with_cookie(b"4711")?;
+    /// log.append(b"more")?;
+    /// log.commit()?; // carries it on
+    /// assert_eq!(log.commit_info().cookie, b"4711");
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn commit_with_cookie(&self, cookie: &[u8]) -> Result<CommitInfo, Error> {
         if cookie.len() > COOKIE_BYTES_MAX || cookie.len() > self.shared.config.memory_bytes() / 16 {
             return Err(Error::new(
@@ -158,6 +188,21 @@ impl FasterLog {
     ///
     /// # Cancel safety
     /// Dropping the future does not take the request back.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # pollster::block_on(async {
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append(b"an event")?;
+    /// let commit = log.commit_async(); // asked for
+    /// log.append(b"not in it, or in it")?;
+    /// assert!(commit.await?.entries >= 1);
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     #[must_use = "the commit is durable when the future says so"]
     pub fn commit_async(&self) -> CommitFuture {
         let (goal, failures) = self.shared.progress.request(self.shared.ring.tail(), None);
@@ -168,6 +213,18 @@ impl FasterLog {
     ///
     /// # Errors
     /// As [`commit`](Self::commit); `InvalidInput` when nothing was appended there.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let first = log.append(b"one")?;
+    /// log.append(b"two")?;
+    /// let commit = log.wait_for_commit(first)?;
+    /// assert!(first < commit.until);
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn wait_for_commit(&self, address: Address) -> Result<CommitInfo, Error> {
         let until = self.end_of_wait(address)?;
         let (goal, failures) = self.shared.progress.request(until, None);
@@ -202,6 +259,16 @@ impl FasterLog {
     ///
     /// # Errors
     /// As [`append`](Self::append) and [`commit`](Self::commit). After an error of the commit the entry may be in the log or not.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let address = log.append_and_commit(b"an event")?;
+    /// assert!(address < log.committed_address());
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn append_and_commit(&self, entry: &[u8]) -> Result<Address, Error> {
         let address = self.append(entry)?;
         self.wait_for_commit(address)?;
@@ -212,6 +279,20 @@ impl FasterLog {
     ///
     /// # Errors
     /// `InvalidInput` for a name of more than 64 bytes, or when there are too many.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append(b"one")?;
+    /// let two = log.append(b"two")?;
+    /// log.set_position("applied", Some(two))?; // everything below it is
+    /// assert_eq!(log.position("applied"), None);
+    /// log.commit()?;
+    /// assert_eq!(log.position("applied"), Some(two));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn set_position(&self, name: &str, address: Option<Address>) -> Result<(), Error> {
         self.shared.set_position(name, address)
     }

@@ -71,6 +71,18 @@ impl FasterLog {
     ///
     /// # Errors
     /// `Corruption` when something on the way is damaged; I/O errors.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let addresses = log.append_batch(&["one", "two"])?;
+    /// log.commit()?;
+    /// assert_eq!(log.address_of(1)?, Some(addresses[1]));
+    /// assert_eq!(log.address_of(2)?, None);
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn address_of(&self, number: u64) -> Result<Option<Address>, Error> {
         self.shared.address_of(number)
     }
@@ -79,6 +91,17 @@ impl FasterLog {
     ///
     /// # Errors
     /// As `address_of`.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append_batch(&["one", "two"])?;
+    /// log.commit()?;
+    /// assert_eq!(log.entry(1)?.as_deref(), Some(&b"two"[..]));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn entry(&self, number: u64) -> Result<Option<Bytes>, Error> {
         self.shared.entry(number)
     }

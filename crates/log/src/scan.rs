@@ -51,6 +51,19 @@ impl FasterLog {
     }
 
     /// All committed entries. Damage ends the iteration, is kept for [`finish`](ScanAll::finish), and logged if nobody asks.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append_batch(&["one", "two"])?;
+    /// log.commit()?;
+    /// let mut all = log.scan_all();
+    /// assert_eq!(all.by_ref().map(|(_, entry)| entry.len()).sum::<usize>(), 6);
+    /// all.finish()?; // an error, had damage ended it
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn scan_all(&self) -> ScanAll {
         ScanAll::new(self.scan(..))
     }
@@ -156,6 +169,21 @@ impl LogScan {
     ///
     /// # Errors
     /// `Corruption` when an entry does not verify; `InvalidInput` when it was truncated under the scan; I/O errors. The scan has ended then.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append_batch(&["one", "two"])?;
+    /// log.commit()?;
+    /// let (mut scan, mut bytes) = (log.scan(..), 0);
+    /// while let Some((_, entry)) = scan.next_entry()? {
+    ///     bytes += entry.len();
+    /// }
+    /// assert_eq!(bytes, 6);
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn next_entry(&mut self) -> Result<Option<(Address, &[u8])>, Error> {
         let found = self.next_found()?;
         Ok(found.map(|found| (Address::from_low_bits(found.address), self.walk.payload(found))))

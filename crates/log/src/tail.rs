@@ -21,6 +21,27 @@ use crate::walk::{Step, Walk, damaged};
 impl FasterLog {
     /// The committed entries from `from` on, and then each new one as soon as it is committed. Ends when the log is closed. What is
     /// no longer in memory is read ahead by a thread of the stream; no poll waits for the device.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::pin::Pin;
+    ///
+    /// use futures_core::Stream;
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// # pollster::block_on(async {
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let mut tail = log.tail(log.begin_address());
+    /// let address = log.append(b"an event")?;
+    /// assert!(tail.try_next()?.is_none(), "it is not committed");
+    /// log.commit()?;
+    /// let next = poll_fn(|context| Pin::new(&mut tail).poll_next(context)).await;
+    /// assert_eq!(next.expect("an open log")?, (address, b"an event".to_vec()));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn tail(&self, from: Address) -> LogTail {
         self.shared.tail(from, false)
     }

@@ -18,6 +18,20 @@ impl FasterLog {
     /// # Errors
     /// `InvalidInput` when `address` is not committed, or no entry begins there; the device's errors. After an error from giving back space
     /// the entries are gone all the same.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// let addresses = log.append_batch(&["done", "to do"])?;
+    /// log.commit()?;
+    /// log.truncate_before(addresses[1])?;
+    /// assert_eq!(log.begin_address(), addresses[1]);
+    /// assert_eq!(log.read_entry(addresses[0])?, None);
+    /// assert_eq!(log.first_entry_number(), 1);
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn truncate_before(&self, address: Address) -> Result<(), Error> {
         let _exclusive = self.exclusive.lock();
         self.check_open()?;
@@ -66,6 +80,21 @@ impl FasterLog {
     /// # Errors
     /// `InvalidInput` when no entry begins there; `OutOfSpace` when there are too many stretches to remember; the device's errors; nothing
     /// was dropped then. `Poisoned` when it is unknown whether it was.
+    ///
+    /// # Examples
+    /// ```
+    /// use oxifaster_device::NullDisk;
+    /// use oxifaster_log::{FasterLog, FasterLogConfig};
+    /// let log = FasterLog::open(FasterLogConfig::default(), NullDisk::new())?;
+    /// log.append(b"agreed on")?;
+    /// let refused = log.append(b"of a leader that lost")?;
+    /// log.truncate_suffix(refused)?;
+    /// let instead = log.append(b"of its successor")?;
+    /// log.commit()?;
+    /// assert!(instead > refused, "no address is used twice");
+    /// assert_eq!(log.entry(1)?.as_deref(), Some(&b"of its successor"[..]));
+    /// # Ok::<(), oxifaster_core::Error>(())
+    /// ```
     pub fn truncate_suffix(&self, address: Address) -> Result<(), Error> {
         let _exclusive = self.exclusive.lock();
         self.check_open()?;

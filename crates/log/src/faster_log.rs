@@ -67,11 +67,12 @@ impl FasterLog {
         let opened = recovery::open(config, Arc::new(device))?;
         let shared = Arc::new(opened.shared);
         let recovered_until = opened.last.until;
-        let writer = Writer::new(Arc::clone(&shared), opened.last);
+        let last = opened.last;
         let cannot =
             |error| Error::new(ErrorKind::Io, "a thread of the log could not be started").with_source(error);
         let life = Life::of(&shared, "writing");
-        let write = move || life.live(|_| writer.run());
+        // Its queue belongs to the thread.
+        let write = move || life.live(|log| Writer::new(Arc::clone(log), last).run());
         let mut threads = vec![spawn("oxf-log-write", write).map_err(cannot)?];
         let life = Life::of(&shared, "syncing");
         match spawn("oxf-log-sync", move || life.live(syncer::run)) {

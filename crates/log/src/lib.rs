@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `faster_log` | the handle; `append`, `truncate`, `numbering`, `futures` are parts of it |
 //! | `ring` | reservation, publication, release: the part without locks |
-//! | `writer`, `syncer` | the two threads; `frontier` is the writer's walk over complete entries, `sealing` what ends appends |
+//! | `writer`, `syncer` | the two threads; `frontier` is the writer's walk over complete entries, `outgoing` its blocks on their way, `sealing` what ends appends |
 //! | `standing` | what belongs together: commit, time lines, begin |
 //! | `progress`, `listeners` | who waits for what; `listeners` for entries that need not be committed |
 //! | `walk`, `window`, `read_ahead` | verified entries, from memory or device |
@@ -64,6 +64,7 @@ mod model;
 mod mutation;
 mod named_iterator;
 mod numbering;
+mod outgoing;
 mod progress;
 mod read_ahead;
 mod reader;

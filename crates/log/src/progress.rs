@@ -312,7 +312,11 @@ impl Progress {
 
     /// Waits for something to do, or as long as it is to sleep.
     pub(crate) fn wait_for_work(&self, sleep: Sleep) -> Work {
-        let deadline = if let Sleep::Until(deadline) = sleep { Some(deadline) } else { None };
+        let deadline = match sleep {
+            Sleep::Until(deadline) => Some(deadline),
+            Sleep::Not(deadline) => deadline,
+            Sleep::Long | Sleep::Idle => None,
+        };
         let mut state = self.state.lock();
         state.idle = sleep == Sleep::Idle;
         loop {
@@ -335,7 +339,7 @@ impl Progress {
                 state.nudged = false;
                 state.retry = false;
             }
-            if work.is_any() {
+            if work.is_any() || matches!(sleep, Sleep::Not(_)) {
                 state.idle = false;
                 state.appended = false;
                 return work;

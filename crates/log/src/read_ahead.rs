@@ -26,10 +26,10 @@ use oxifaster_core::sync::thread::{JoinHandle, spawn};
 use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_core::{Error, ErrorKind};
 use oxifaster_device::{
-    BLOCK_BYTES, DeviceError, DeviceErrorKind, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait,
+    BLOCK_BYTES, DeviceError, IoBuffer, IoOperation, IoQueue, IoRequest, QueueOptions, Wait,
 };
 
-use crate::transfer::{AnyDevice, REQUEST_BYTES, ROUNDS_MAX};
+use crate::transfer::{AnyDevice, REQUEST_BYTES, ROUNDS_MAX, moves_too_little};
 
 /// Reads in flight.
 const DEPTH: usize = 8;
@@ -181,10 +181,7 @@ fn serve(queue: &mut dyn IoQueue, jobs: &Mailbox<Job>) -> Result<(), DeviceError
             match completion.result {
                 Ok(bytes) if bytes == job.buffer.len_bytes() => job.answer.send(Ok(())),
                 Ok(bytes) if rounds + 1 >= ROUNDS_MAX => {
-                    let message =
-                        format!("the device moves only {bytes} bytes of a request, again and again");
-                    let error = DeviceError::new(DeviceErrorKind::Io, message);
-                    job.answer.send(Err(error.at_offset(job.offset)));
+                    job.answer.send(Err(moves_too_little(bytes).at_offset(job.offset)));
                 }
                 Ok(_) => submit(queue, completion.tag, job, rounds + 1, &mut running),
                 Err(error) => job.answer.send(Err(error)),

@@ -70,6 +70,8 @@ pub(crate) enum Sleep {
     Idle,
     /// Until this moment.
     Until(Instant),
+    /// It does not: requests are on their way. The moment is that of the policy.
+    Not(Option<Instant>),
 }
 
 /// What the writer finds to do.

@@ -1,11 +1,10 @@
-//! Requests of the calling thread: all submitted together, all reaped, every byte count looked at.
+//! Reads and syncs of the calling thread: all submitted together, all reaped, every byte count looked at.
 //!
-//! Callers: writer, syncer, open, reads. Memory lent to a request is in use until its completion is reaped: so nothing here
+//! Callers: syncer, open, reads. Memory lent to a request is in use until its completion is reaped: so nothing here
 //! returns before the last one, whatever failed first.
 
 use std::sync::Arc;
 
-use oxifaster_core::sync::canary;
 use oxifaster_device::{
     DeviceError, DeviceErrorKind, IoBuffer, IoOperation, IoQueue, IoRequest, StorageDevice, Wait,
     with_local_queue,
@@ -17,18 +16,28 @@ pub(crate) const REQUEST_BYTES: u64 = 1 << 20;
 /// A request that moved fewer bytes than asked is submitted again, so many times.
 pub(crate) const ROUNDS_MAX: usize = 8;
 
-/// Writes all of `parts`: offset and memory. `meanwhile` is run once, while they are on their way.
-pub(crate) fn write_all(
-    device: &dyn StorageDevice,
-    parts: &[(u64, IoBuffer)],
-    meanwhile: impl FnOnce(),
-) -> Result<(), DeviceError> {
-    move_all(device, parts, IoOperation::Write, meanwhile)
-}
-
 /// Reads all of `parts`; what lies behind the end of the device is an error.
 pub(crate) fn read_all(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -> Result<(), DeviceError> {
-    move_all(device, parts, IoOperation::Read, || {})
+    let mut missing: Vec<usize> = (0..parts.len()).collect();
+    let mut moved = 0;
+    for _ in 0..ROUNDS_MAX {
+        let short = with_local_queue(device, |queue| {
+            let submitted = submit(queue, parts, &missing);
+            reap(queue, submitted, &mut moved)
+        })??;
+        missing = short.into_iter().map(|(place, _)| place).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+    }
+    let offset = missing.first().and_then(|place| parts.get(*place)).map_or(0, |(offset, _)| *offset);
+    Err(moves_too_little(moved).at_offset(offset))
+}
+
+/// The error of a request that was submitted [`ROUNDS_MAX`] times and moved `bytes` the last time.
+pub(crate) fn moves_too_little(bytes: usize) -> DeviceError {
+    let message = format!("the device moves only {bytes} bytes of a request, again and again");
+    DeviceError::new(DeviceErrorKind::Io, message)
 }
 
 /// Reads `parts`, which follow each other, as far as the device has them now. Returns how many bytes that are: somebody else may
@@ -37,7 +46,7 @@ pub(crate) fn read_some(device: &dyn StorageDevice, parts: &[(u64, IoBuffer)]) -
     let mut moved = 0;
     let wanted: Vec<usize> = (0..parts.len()).collect();
     let mut short = with_local_queue(device, |queue| {
-        let submitted = submit(queue, parts, &wanted, IoOperation::Read);
+        let submitted = submit(queue, parts, &wanted);
         reap(queue, submitted, &mut moved)
     })??;
     short.sort_unstable();
@@ -58,44 +67,17 @@ pub(crate) fn sync(device: &dyn StorageDevice) -> Result<(), DeviceError> {
     })?
 }
 
-fn move_all(
-    device: &dyn StorageDevice,
-    parts: &[(u64, IoBuffer)],
-    operation: fn(IoBuffer) -> IoOperation,
-    meanwhile: impl FnOnce(),
-) -> Result<(), DeviceError> {
-    let mut missing: Vec<usize> = (0..parts.len()).collect();
-    let mut moved = 0;
-    let mut meanwhile = Some(meanwhile);
-    for _ in 0..ROUNDS_MAX {
-        let short = with_local_queue(device, |queue| {
-            let submitted = submit(queue, parts, &missing, operation);
-            if let Some(meanwhile) = meanwhile.take() {
-                meanwhile();
-            }
-            reap(queue, submitted, &mut moved)
-        })??;
-        missing = short.into_iter().map(|(place, _)| place).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-    }
-    let offset = missing.first().and_then(|place| parts.get(*place)).map_or(0, |(offset, _)| *offset);
-    let message = format!("the device moves only {moved} bytes of a request, again and again");
-    Err(DeviceError::new(DeviceErrorKind::Io, message).at_offset(offset))
-}
-
 /// Starts the parts named by `wanted`, up to the first that is refused. Returns how many, and why no more.
 fn submit(
     queue: &mut dyn IoQueue,
     parts: &[(u64, IoBuffer)],
     wanted: &[usize],
-    operation: fn(IoBuffer) -> IoOperation,
 ) -> (usize, Option<DeviceError>) {
     let mut submitted = 0;
     for place in wanted {
         let Some((offset, buffer)) = parts.get(*place) else { continue };
-        let request = IoRequest { tag: *place as u64, offset: *offset, operation: operation(buffer.clone()) };
+        let request =
+            IoRequest { tag: *place as u64, offset: *offset, operation: IoOperation::Read(buffer.clone()) };
         match queue.submit(request) {
             Ok(()) => submitted += 1,
             Err(error) => return (submitted, Some(error)),
@@ -118,12 +100,9 @@ fn reap(
         queue.reap(Wait::ForOne, &mut completions)?;
         for completion in completions.drain(..) {
             submitted -= 1;
-            let (IoOperation::Read(buffer) | IoOperation::Write(buffer)) = &completion.operation else {
-                continue;
-            };
+            let IoOperation::Read(buffer) = &completion.operation else { continue };
             match completion.result {
                 Ok(bytes) if bytes == buffer.len_bytes() => {}
-                Ok(bytes) if canary::armed("log_ignore_short_write") => *moved = bytes,
                 Ok(bytes) => {
                     *moved = bytes;
                     short.extend(usize::try_from(completion.tag).ok().map(|place| (place, bytes)));

@@ -5,13 +5,13 @@
 //! 1. Walk: from header to header, as far as entries are complete.
 //! 2. When a commit is wanted: take the words for its record and padding at the tail; wait for the entries below, which are
 //!    copies under way; fill in the record.
-//! 3. Write whole blocks below what was walked, each once. A batch at a time; all of its requests are reaped before its memory is
-//!    released or anything is handed on. While it is on its way, the memory of the batch before is zeroed and the next entries are
-//!    walked: a fast device would wait for both.
+//! 3. Submit whole blocks below what was walked, each once ([`Outgoing`]). While they are on their way, the memory of those before is
+//!    zeroed and the next entries are walked: a fast device would wait for both. A round may end with requests on their way.
 //! 4. A commit whose blocks are all written goes to the syncer.
 //!
 //! Invariants:
-//! 1. Below `walked` everything is complete, and the ring says so to readers before it gives up any of it. `written <= walked`, both rise.
+//! 1. Below `walked` everything is complete, and the ring says so to readers before it gives up any of it. What is written ends at or
+//!    before it, and memory is given up below what is written. All of them rise.
 //! 2. Between the reservation of a commit's words and their publication nothing fails: a hole would stop the log for ever.
 //! 3. A batch is covered by one commit as a whole: it is one reservation, and a commit record lies behind whole reservations.
 
@@ -21,20 +21,18 @@ use std::time::Instant;
 use oxifaster_core::sync::atomic::Ordering;
 use oxifaster_core::sync::{canary, clock};
 use oxifaster_core::{Error, ErrorKind};
-use oxifaster_device::{BLOCK_WORDS, IoBuffer};
+use oxifaster_device::{BLOCK_WORDS, Wait};
 
 use crate::commit_record::CommitRecord;
 use crate::configuration::CommitPolicy;
 use crate::entry::{EntryKind, Seed, entry_words};
 use crate::facts::{KnownCommit, LogFacts};
 use crate::frontier::Frontier;
+use crate::outgoing::Outgoing;
 use crate::requests::{Change, Cut, Goal, Placed, Sleep, Work};
 use crate::ring::Refusal;
 use crate::shared::{Shared, backoff};
-use crate::transfer::{REQUEST_BYTES, write_all};
-
-/// Words of a batch at most.
-const BATCH_WORDS: u64 = 8 * REQUEST_BYTES / 8;
+use crate::transfer::REQUEST_BYTES;
 
 /// The thread's own state.
 #[derive(Debug)]
@@ -42,9 +40,9 @@ pub(crate) struct Writer {
     log: Arc<Shared>,
     /// How far entries are complete.
     front: Frontier,
-    written: u64,
-    /// Words below `written` may be given up since the last time.
-    unreleased: bool,
+    outgoing: Outgoing,
+    /// What was written when memory was given up last.
+    released: u64,
     /// The last commit that was placed.
     last: Arc<KnownCommit>,
     last_at: Instant,
@@ -57,12 +55,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// A writer of a log that ends at `last`.
+    /// A writer of a log that ends at `last`, for the thread that makes it.
     pub(crate) fn new(log: Arc<Shared>, last: Arc<KnownCommit>) -> Self {
         Self {
             front: Frontier { walked: last.until, entries: last.entries },
-            written: last.until,
-            unreleased: false,
+            outgoing: Outgoing::new(Arc::clone(&log.device), last.until),
+            released: last.until,
             last,
             last_at: clock::now(),
             pending: None,
@@ -77,9 +75,6 @@ impl Writer {
         loop {
             let sleep = self.sleep();
             let work = self.log.progress.wait_for_work(sleep);
-            if work.stop {
-                return;
-            }
             if work.awake {
                 // The interval begins with what came first.
                 self.last_at = clock::now();
@@ -88,33 +83,52 @@ impl Writer {
                 self.front.pass(&self.log.ring, address);
                 self.log.listeners.tell(&self.log.ring, &self.log.progress);
             }
-            if !work.is_for_the_device() {
-                continue;
-            }
-            if let Err(error) = self.round(work) {
+            let stop = work.stop;
+            let outcome = match stop {
+                true => self.outgoing.finish(&self.log.ring).map_err(|error| self.log.judged(error)),
+                false => self.round(work),
+            };
+            if let Err(error) = outcome {
                 tracing::warn!(%error, "writing a log failed; the next request tries again");
                 self.release_written();
                 self.log.progress.fail(error);
+            }
+            if stop {
+                return;
             }
         }
     }
 
     /// How long it sleeps if nobody asks for anything: nothing wakes it for nothing.
     fn sleep(&self) -> Sleep {
-        let CommitPolicy::Every(interval) = self.log.config.commit_policy else { return Sleep::Long };
-        let progress = &self.log.progress;
-        let nothing_new = |tail: u64| tail <= self.last.until && !progress.has_unplaced_changes();
-        // The listening behind the look, so that an append costs nothing more when the log is not idle.
-        let idle = nothing_new(self.log.ring.tail())
-            && nothing_new(self.log.listeners.listen_for_writer(&self.log.ring));
-        if idle {
-            return Sleep::Idle;
+        let until = match self.log.config.commit_policy {
+            CommitPolicy::Every(interval) => {
+                if self.outgoing.is_idle() && self.has_nothing_new() {
+                    return Sleep::Idle;
+                }
+                // A time that no clock reaches is no deadline.
+                self.last_at.checked_add(interval)
+            }
+            _ => None,
+        };
+        match until {
+            until if !self.outgoing.is_idle() => Sleep::Not(until),
+            Some(until) => Sleep::Until(until),
+            None => Sleep::Long,
         }
-        // A time that no clock reaches is no deadline.
-        self.last_at.checked_add(interval).map_or(Sleep::Long, Sleep::Until)
+    }
+
+    /// Whether there is nothing for a policy to commit. Then the next append says that it is there.
+    fn has_nothing_new(&self) -> bool {
+        let nothing_new = |tail: u64| tail <= self.last.until && !self.log.progress.has_unplaced_changes();
+        // The listening behind the look, so that an append costs nothing more when the log is not idle.
+        nothing_new(self.log.ring.tail()) && nothing_new(self.log.listeners.listen_for_writer(&self.log.ring))
     }
 
     fn round(&mut self, work: Work) -> Result<(), Error> {
+        if !work.is_for_the_device() {
+            return self.go_on();
+        }
         if work.due {
             self.last_at = clock::now();
         }
@@ -129,28 +143,32 @@ impl Writer {
             self.place()?;
             self.finish_pending()?;
         } else {
-            self.front.advance(&self.log.ring);
-            self.write_blocks()?;
+            self.write_blocks(BLOCK_WORDS as u64)?;
         }
         if let Some(cut) = work.cut {
             self.cut(&cut)?;
         }
-        self.end_round();
+        self.make_room();
         Ok(())
     }
 
-    /// Words are zeroed while the next blocks are written, or now when there are none to speak of: a device need not wait for that.
-    fn end_round(&mut self) {
-        if !self.log.persistent {
-            return;
+    /// Nothing was asked for: waits for a request that is on its way, if there is one, and lets more follow it.
+    fn go_on(&mut self) -> Result<(), Error> {
+        if self.outgoing.is_idle() {
+            return Ok(());
         }
-        let go_on = self.front.walked - self.written >= (self.log.config.page_size / 8) as u64;
-        if go_on {
-            self.log.progress.nudge();
-        } else {
+        self.reap()?;
+        self.write_blocks(self.words_of_request())?;
+        self.make_room();
+        Ok(())
+    }
+
+    /// Zeroes and gives up what was written meanwhile, and says so.
+    fn make_room(&mut self) {
+        if self.log.persistent {
             self.release_written();
+            self.log.progress.blocks_written();
         }
-        self.log.progress.blocks_written();
     }
 
     fn policy_wants(&self, work: &Work) -> bool {
@@ -229,12 +247,12 @@ impl Writer {
                     if tail + words + self.log.alignment() > self.log.address_end {
                         return Err(addresses_used_up(self.log.address_end));
                     }
-                    let walked = self.front.advance(&self.log.ring);
-                    let before = self.log.ring.limit();
-                    self.write_blocks()?;
-                    self.release(self.written, words + self.log.alignment());
+                    let (walked, limit) = (self.front.walked, self.log.ring.limit());
+                    self.write_blocks(BLOCK_WORDS as u64)?;
+                    self.reap()?;
+                    self.release(words + self.log.alignment());
                     self.log.progress.blocks_written();
-                    if !walked && before == self.log.ring.limit() {
+                    if walked == self.front.walked && limit == self.log.ring.limit() {
                         backoff(&mut rounds);
                     }
                 }
@@ -251,7 +269,14 @@ impl Writer {
     /// Steps 3 and 4 for the commit that was placed.
     fn finish_pending(&mut self) -> Result<(), Error> {
         let Some(until) = self.pending.as_ref().map(|placed| placed.commit.until) else { return Ok(()) };
-        self.write_until(until)?;
+        if let Err(error) = self.write_until(until) {
+            if self.outgoing.written() < until {
+                return Err(error);
+            }
+            // What lies behind the commit is submitted again; if that fails, too, whoever wants it is told.
+            tracing::warn!(%error, "writing a log failed behind a commit; it is tried again");
+            self.log.progress.nudge();
+        }
         if let Some(placed) = self.pending.take() {
             if self.log.persistent {
                 self.log.progress.hand_over(placed);
@@ -262,75 +287,77 @@ impl Writer {
         Ok(())
     }
 
-    /// Step 3 for whole blocks that are complete.
-    fn write_blocks(&mut self) -> Result<(), Error> {
-        let block = BLOCK_WORDS as u64;
-        let end = if self.log.persistent { self.front.walked / block * block } else { self.front.walked };
-        self.write_until(end)
-    }
-
+    /// Step 3 until everything below `end` is written. What lies behind it follows, a whole request at a time.
     fn write_until(&mut self, end: u64) -> Result<(), Error> {
         if !self.log.persistent {
-            self.written = self.written.max(end);
+            self.outgoing.skip_to(end);
             return Ok(());
         }
-        if self.written < end {
-            self.begin_writing()?;
-        }
-        while self.written < end {
-            let batch_end = end.min(self.written + BATCH_WORDS);
-            if canary::armed("log_release_unwritten") {
-                self.release(self.front.walked, 0);
+        while self.outgoing.written() < end {
+            self.fill(end, true)?;
+            self.front.advance(&self.log.ring);
+            self.fill_requests(self.words_of_request(), true)?;
+            self.reap()?;
+            if self.outgoing.written() < end {
+                self.make_room();
             }
-            let device = Arc::clone(&self.log.device);
-            let requests = self.requests(batch_end)?;
-            let outcome = write_all(device.as_ref(), &requests, || self.meanwhile());
-            match outcome {
-                Err(error) if canary::armed("log_ignore_write_error") => drop(error),
-                outcome => outcome.map_err(|error| self.log.judged(error))?,
-            }
-            self.written = batch_end;
-            self.unreleased = true;
         }
         Ok(())
     }
 
-    /// What is done while a batch is on its way, so that the next one finds the device idle for a moment only.
-    fn meanwhile(&mut self) {
-        if self.unreleased {
-            self.release_written();
-            self.log.progress.blocks_written();
-        }
+    /// Step 3 for whole blocks that are complete, `least` words of them. Waits for nothing.
+    fn write_blocks(&mut self, least: u64) -> Result<(), Error> {
         self.front.advance(&self.log.ring);
+        if !self.log.persistent {
+            self.outgoing.skip_to(self.front.walked);
+            return Ok(());
+        }
+        self.fill_requests(least, false)
+    }
+
+    fn fill_requests(&mut self, least: u64, waits: bool) -> Result<(), Error> {
+        let block = BLOCK_WORDS as u64;
+        let end = self.front.walked / block * block;
+        if end.saturating_sub(self.outgoing.submitted()) < least {
+            return Ok(());
+        }
+        self.fill(end, waits)
+    }
+
+    /// Words that are worth a request while others are on their way.
+    fn words_of_request(&self) -> u64 {
+        REQUEST_BYTES.min(self.log.config.page_size as u64) / 8
+    }
+
+    fn fill(&mut self, end: u64, waits: bool) -> Result<(), Error> {
+        if self.outgoing.submitted() < end {
+            self.begin_writing()?;
+        }
+        if canary::armed("log_release_unwritten") {
+            self.log.ring.release(self.front.walked);
+        }
+        let outcome = self.outgoing.fill(&self.log.ring, end, waits);
+        outcome.map_err(|error| self.log.judged(error))
+    }
+
+    fn reap(&mut self) -> Result<(), Error> {
+        let outcome = self.outgoing.reap(&self.log.ring, Wait::ForOne);
+        outcome.map_err(|error| self.log.judged(error))
     }
 
     fn release_written(&mut self) {
-        if self.unreleased {
-            self.release(self.written, 0);
-            self.unreleased = false;
+        if self.released < self.outgoing.written() {
+            self.release(0);
         }
     }
 
-    /// The blocks from `written` to `end` as requests on the ring's memory.
-    fn requests(&self, end: u64) -> Result<Vec<(u64, IoBuffer)>, Error> {
-        let mut requests = Vec::new();
-        let mut start = self.written;
-        while start < end {
-            let piece_end = end.min(self.log.ring.end_of_piece(start)).min(start + REQUEST_BYTES / 8);
-            let (memory, words) = self.log.ring.memory_of(start..piece_end);
-            requests.push((start * 8, IoBuffer::new(memory, words)?));
-            start = piece_end;
-        }
-        Ok(requests)
-    }
-
-    /// Keeps half of the memory free, and what is written readable in the other half; more is free when `words` are wanted. Nothing from
-    /// `written` on is given up.
-    fn release(&self, written: u64, words: u64) {
+    /// Keeps half of the memory free, and what is written readable in the other half; more is free when `words` are wanted.
+    fn release(&mut self, words: u64) {
+        self.released = self.outgoing.written();
         let capacity = self.log.ring.capacity();
         let free = (capacity / 2 + 2 * BLOCK_WORDS as u64).max(words);
         let wanted = (self.log.ring.tail() + free).saturating_sub(capacity);
-        self.log.ring.release(wanted.min(written));
+        self.log.ring.release(wanted.min(self.released));
     }
 
     /// Before the first block since the log was opened: it does not end cleanly any more, and what lies behind its end belongs to a

@@ -44,6 +44,12 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "chunk_left_zero",
+        story: "tail space that a batch took and did not use is left without a header, so that the rest of its block is not seen",
+        judge: "model --runs 200",
+        hangs: false,
+    },
+    Canary {
         name: "ignore_latch",
         story: "two writers are inside of one fixed or varlen value, whose latch is then never free again",
         judge: "linearize --operations 3000000",
@@ -152,6 +158,12 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "log_written_before_done",
+        story: "blocks of a log count as written when they are submitted",
+        judge: "log-power-loss --images 1500",
+        hangs: false,
+    },
+    Canary {
         name: "read_cold_tombstone",
         story: "a read takes a tombstone on the device for a value",
         judge: "model --runs 200",
@@ -209,12 +221,6 @@ pub const ALL: &[Canary] = &[
         name: "skip_sequence_recheck",
         story: "a reader does not notice that the value changed while it copied",
         judge: "linearize --operations 3000000",
-        hangs: false,
-    },
-    Canary {
-        name: "chunk_left_zero",
-        story: "tail space that a batch took and did not use is left without a header, so that the rest of its block is not seen",
-        judge: "model --runs 200",
         hangs: false,
     },
     Canary {

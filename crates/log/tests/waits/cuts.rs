@@ -1,8 +1,4 @@
 //! Dropping suffixes: again and again, beside commits, and beside the metadata that the log writes on its own.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a panic here is a failed test, also in the functions that tests share; tests start threads and wait in real time"
-)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +6,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use oxifaster_core::{Address, ErrorKind};
-use oxifaster_device::device::{Geometry, SpaceUse};
 use oxifaster_device::fault::{CrashFates, FaultDevice, FaultPlan};
-use oxifaster_device::{DeviceError, DeviceIdentity, IoQueue, MetadataSlot, QueueOptions, StorageDevice};
 use oxifaster_log::{FasterLog, FasterLogConfig};
+
+use crate::strange::Strange;
 
 /// 64 KiB in memory.
 fn small() -> FasterLogConfig {
@@ -94,55 +90,12 @@ fn cuts_without_end_fit() {
     assert_eq!(log.entry(1_599).unwrap().unwrap(), 1_599_u64.to_le_bytes());
 }
 
-/// A device whose metadata writes take as long as the test says.
-#[derive(Debug)]
-struct SlowMetadata {
-    inner: FaultDevice,
-    ms: Arc<AtomicU64>,
-}
-
-fn slow_metadata(inner: &FaultDevice) -> (Arc<AtomicU64>, SlowMetadata) {
+/// A device whose metadata writes take so many milliseconds.
+fn slow_metadata(inner: &FaultDevice) -> (Arc<AtomicU64>, Strange) {
     let ms = Arc::new(AtomicU64::new(0));
-    (Arc::clone(&ms), SlowMetadata { inner: inner.clone(), ms })
-}
-
-impl StorageDevice for SlowMetadata {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    fn identity(&self) -> &DeviceIdentity {
-        self.inner.identity()
-    }
-
-    fn geometry(&self) -> Geometry {
-        self.inner.geometry()
-    }
-
-    fn open_queue(&self, options: QueueOptions) -> Result<Box<dyn IoQueue>, DeviceError> {
-        self.inner.open_queue(options)
-    }
-
-    fn read_metadata(&self, slot: MetadataSlot, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.inner.read_metadata(slot, bytes)
-    }
-
-    fn write_metadata(&self, slot: MetadataSlot, bytes: &[u8]) -> Result<(), DeviceError> {
-        std::thread::sleep(Duration::from_millis(self.ms.load(Ordering::SeqCst)));
-        self.inner.write_metadata(slot, bytes)
-    }
-
-    fn truncate_before(&self, offset: u64) -> Result<(), DeviceError> {
-        self.inner.truncate_before(offset)
-    }
-
-    fn truncate_after(&self, offset: u64) -> Result<(), DeviceError> {
-        self.inner.truncate_after(offset)
-    }
-
-    fn space_use(&self) -> Result<SpaceUse, DeviceError> {
-        self.inner.space_use()
-    }
+    let takes = Arc::clone(&ms);
+    let wait = move || std::thread::sleep(Duration::from_millis(takes.load(Ordering::SeqCst)));
+    (ms, Strange::new(inner).before_metadata(wait))
 }
 
 /// Whoever asks for a commit while a suffix is dropped gets one, without anybody asking for another.

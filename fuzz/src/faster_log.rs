@@ -3,29 +3,48 @@
 //! The first bytes say what is damaged in a small good log; the rest are the bytes that go there. So that the fuzzer gets past
 //! checksums, a device is made from a good log and then overwritten.
 
+use std::sync::LazyLock;
+
+use oxifaster_core::Address;
 use oxifaster_device::fault::FaultDevice;
 use oxifaster_device::{BLOCK_BYTES, MetadataSlot};
 use oxifaster_log::{FasterLog, FasterLogConfig};
 
-/// Makes the log, damages it as `bytes` say, opens it, and reads all of it.
-pub fn run(bytes: &[u8]) {
-    let config = FasterLogConfig::default().with_page_size(4096).with_memory_pages(8);
+/// A good log, made once, and what is in it.
+struct Made {
+    device: FaultDevice,
+    written: Vec<(Address, Vec<u8>)>,
+}
+
+static CLOSED: LazyLock<Made> = LazyLock::new(|| make(true));
+static LEFT_OPEN: LazyLock<Made> = LazyLock::new(|| make(false));
+
+fn config() -> FasterLogConfig {
+    FasterLogConfig::default().with_page_size(4096).with_memory_pages(8)
+}
+
+fn make(close: bool) -> Made {
     let device = FaultDevice::new(1);
-    let made = FasterLog::open(config.clone(), device.clone()).expect("a new device takes a log");
+    let log = FasterLog::open(config(), device.clone()).expect("a new device takes a log");
     let mut written = Vec::new();
     for number in 0..12_u8 {
         let entry = vec![number; usize::from(number) * 150];
-        written.push((made.append(&entry).expect("there is room"), entry));
+        written.push((log.append(&entry).expect("there is room"), entry));
         if number % 4 == 3 {
-            made.commit().expect("the device works");
+            log.commit().expect("the device works");
         }
     }
-    let close = bytes.first().is_some_and(|first| first % 2 == 1);
     if close {
-        made.close().expect("the device works");
+        log.close().expect("the device works");
     }
-    let device = device.snapshot_durable();
-    drop(made);
+    Made { device: device.snapshot_durable(), written }
+}
+
+/// Damages a log as `bytes` say, opens it, and reads all of it.
+pub fn run(bytes: &[u8]) {
+    let close = bytes.first().is_some_and(|first| first % 2 == 1);
+    let made = if close { &*CLOSED } else { &*LEFT_OPEN };
+    let device = made.device.snapshot_durable();
     // Pieces: place (u16 in units of 8 bytes, the metadata slots first), length, bytes.
     let mut rest = bytes.get(1..).unwrap_or_default();
     while let [low, high, len, after @ ..] = rest {
@@ -38,10 +57,10 @@ pub fn run(bytes: &[u8]) {
         }
         rest = behind;
     }
-    let Ok(log) = FasterLog::open(config, device) else { return };
+    let Ok(log) = FasterLog::open(config(), device) else { return };
     for found in log.scan(..) {
         let Ok(found) = found else { break };
-        assert!(written.contains(&found), "an entry that nobody wrote at {}", found.0);
+        assert!(made.written.contains(&found), "an entry that nobody wrote at {}", found.0);
     }
     let _ = log.self_check();
     let _ = log.entry(3);

@@ -142,12 +142,17 @@ fn main() -> ExitCode {
         usage();
         return ExitCode::FAILURE;
     };
+    let arguments: Vec<String> = arguments.collect();
+    if [&name].into_iter().chain(&arguments).any(|argument| argument == "--help" || argument == "-h") {
+        usage();
+        return ExitCode::SUCCESS;
+    }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         println!("there is no command {name:?}");
         usage();
         return ExitCode::FAILURE;
     };
-    let workspace = match Workspace::find(arguments.collect()) {
+    let workspace = match Workspace::find(arguments) {
         Ok(workspace) => workspace,
         Err(reason) => {
             println!("{reason}");

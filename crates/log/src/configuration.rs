@@ -19,7 +19,8 @@ pub enum CommitPolicy {
     EveryBytes(u64),
 }
 
-/// Settings of a log. They change speed and limits, never what is stored.
+/// Settings of a log. They change speed and limits, never what is stored. Into which files a log is divided is a setting of its
+/// device: [`FileSystemDisk::segmented`](oxifaster_device::FileSystemDisk::segmented) takes the size of a segment.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,7 @@
 //! Appends that nobody waits for, with a commit every 5 ms, beside what the device and the memory allow.
 //!
 //! - *The device*: `fio` writes 1 MiB at a time, direct, into a new file of the same file system, with an fdatasync behind as many
-//!   requests as it writes in 5 ms; one request or eight at a time, whichever is faster. Where there is no `fio`, a loop over a queue
+//!   requests as it writes in 5 ms; one request or eight at a time, whichever is faster over all rounds. Where there is no `fio`, a loop over a queue
 //!   of the device that writes and syncs likewise.
 //! - *The memory*: threads copy entries next to each other into as much memory as the log has, without a header, a checksum, or
 //!   anything shared.
@@ -17,7 +17,7 @@ use oxifaster::device::{
 };
 use oxifaster::log::{CommitPolicy, FasterLog, FasterLogConfig};
 
-use super::{Arguments, fio, median, ratio};
+use super::{Arguments, DeviceRates, better_depth, fio, median, ratio};
 use crate::bounds::cpu_seconds;
 use crate::stores::Failure;
 
@@ -35,29 +35,30 @@ struct Row {
     /// Nanoseconds of processor time per entry, of all threads and the kernel.
     cpu: Vec<f64>,
     /// Bytes per second that the device takes.
-    device: Vec<f64>,
+    device: DeviceRates,
     /// Entries per second that can be copied.
     copies: Vec<f64>,
 }
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let seconds = arguments.seconds;
-    let device = |requests_per_sync| -> Result<f64, Failure> {
-        let rates = fio::DEPTHS.map(|depth| fio::writes(folder, depth, requests_per_sync, seconds));
-        match rates.into_iter().flatten().reduce(f64::max) {
-            Some(rate) => Ok(rate),
-            None => own_loop(folder, Duration::from_secs(seconds)),
-        }
-    };
     let has_fio = fio::writes(folder, fio::DEPTHS[0], 4, 1).is_some();
-    let in_interval = device(5)? * INTERVAL.as_secs_f64() / fio::REQUEST_BYTES as f64;
+    // Without fio the loop stands for both depths.
+    let rate_of = |depth, requests_per_sync| match has_fio {
+        true => Ok(fio::writes(folder, depth, requests_per_sync, seconds)),
+        false => own_loop(folder, Duration::from_secs(seconds)).map(Some),
+    };
+    let first = rate_of(fio::DEPTHS[1], 5)?.ok_or("fio has written nothing")?;
+    let in_interval = first * INTERVAL.as_secs_f64() / fio::REQUEST_BYTES as f64;
     let requests_per_sync = in_interval.round().max(1.0) as u64;
     let mut rows: Vec<Row> = arguments.threads.iter().map(|_| Row::default()).collect();
     for round in 0..arguments.rounds {
         for (row, threads) in rows.iter_mut().zip(&arguments.threads) {
             eprintln!("append: round {round}, {threads} threads");
             ours(&folder.join("append"), arguments, *threads, row)?;
-            row.device.push(device(requests_per_sync)?);
+            for (rates, depth) in row.device.iter_mut().zip(fio::DEPTHS) {
+                rates.push(rate_of(depth, requests_per_sync)?);
+            }
             row.copies.push(copies(*threads, arguments.entry_bytes));
         }
     }
@@ -76,7 +77,8 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
 
 fn print(row: &Row, threads: usize, entry_bytes: usize) {
     let payload: Vec<f64> = row.entries.iter().map(|rate| rate * entry_bytes as f64).collect();
-    let (of_device, of_copies) = (ratio(&row.log, &row.device), ratio(&row.entries, &row.copies));
+    let device = better_depth(&row.device);
+    let (of_device, of_copies) = (ratio(&row.log, &device), ratio(&row.entries, &row.copies));
     let bound = if of_device > of_copies { "device" } else { "memory copy" };
     println!(
         "| {threads} | {:.2} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} | {of_device:.2} | {:.2} | {of_copies:.2} | {bound} |",
@@ -84,9 +86,9 @@ fn print(row: &Row, threads: usize, entry_bytes: usize) {
         median(&payload) / 1e6,
         median(&row.log) / 1e6,
         median(&row.cpu),
-        median(&row.device) / 1e6,
+        median(&device) / 1e6,
         median(&row.copies) / 1e6,
-        ratio(&payload, &row.device),
+        ratio(&payload, &device),
     );
 }
 

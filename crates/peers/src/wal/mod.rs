@@ -104,3 +104,12 @@ fn median(figures: &[f64]) -> f64 {
 fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
     median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
 }
+
+/// Bytes per second of one request at a time, and of eight, round by round; `None` where there is no `fio`.
+type DeviceRates = [Vec<Option<f64>>; fio::DEPTHS.len()];
+
+/// The rates of the depth with the better median. (The better one of each round would be the device's luck twice over.)
+fn better_depth(rates: &DeviceRates) -> Vec<f64> {
+    let complete = rates.iter().filter_map(|rates| rates.iter().copied().collect::<Option<Vec<f64>>>());
+    complete.max_by(|one, other| median(one).total_cmp(&median(other))).unwrap_or_default()
+}

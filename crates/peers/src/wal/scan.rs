@@ -2,7 +2,7 @@
 //!
 //! The log lies in one file, which both read past the cache of the operating system (direct I/O); it is opened anew for each scan, so
 //! that nothing of it is in memory. Every entry is verified, counted, and its bytes are looked at. `fio` reads 1 MiB at a time,
-//! one request or eight at once, whichever is faster.
+//! one request or eight at once, whichever is faster over all rounds.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use oxifaster::device::FileSystemDisk;
 use oxifaster::log::{FasterLog, FasterLogConfig};
 
-use super::{Arguments, fio, median, ratio};
+use super::{Arguments, DeviceRates, better_depth, fio, median, ratio};
 use crate::bounds::cpu_seconds;
 use crate::stores::Failure;
 
@@ -21,7 +21,7 @@ struct Row {
     scan: Vec<f64>,
     /// Nanoseconds of processor time per KiB of log.
     cpu: Vec<f64>,
-    fio: Vec<f64>,
+    fio: DeviceRates,
 }
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
@@ -37,17 +37,19 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         for round in 0..arguments.rounds {
             eprintln!("scan: round {round}, entries of {entry_bytes} bytes");
             scan(&path, *entry_bytes, entries, &mut row)?;
-            let rates = fio::DEPTHS.map(|depth| fio::reads(&path, depth));
-            row.fio.push(rates.into_iter().flatten().reduce(f64::max).unwrap_or(f64::NAN));
+            for (rates, depth) in row.fio.iter_mut().zip(fio::DEPTHS) {
+                rates.push(fio::reads(&path, depth));
+            }
         }
+        let fio = better_depth(&row.fio);
         let bytes = (8 + entry_bytes.next_multiple_of(8)) as f64;
         println!(
             "| {entry_bytes} | {entries} | {:.2} | {:.0} | {:.0} | {:.0} | {:.2} |",
             median(&row.scan) / bytes / 1e6,
             median(&row.scan) / 1e6,
             median(&row.cpu),
-            median(&row.fio) / 1e6,
-            ratio(&row.scan, &row.fio),
+            median(&fio) / 1e6,
+            ratio(&row.scan, &fio),
         );
         std::fs::remove_file(&path)?;
     }

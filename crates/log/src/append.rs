@@ -39,7 +39,7 @@ impl FasterLog {
     /// [`append`](Self::append) that never waits: `None` when there is no room now.
     ///
     /// # Errors
-    /// As `append`.
+    /// As `append`: the device's error when there is no room and the last attempt to write has failed. Each call asks for another attempt.
     ///
     /// # Examples
     /// ```
@@ -64,8 +64,7 @@ impl FasterLog {
             Err(Refusal::Full) => {
                 self.shared.refused_for_ever(words)?;
                 self.check_open()?;
-                self.shared.progress.nudge();
-                Ok(None)
+                self.shared.progress.ask_for_room().map(|()| None)
             }
             Err(Refusal::Sealed) => self.check_open().map(|()| None),
         }

@@ -41,7 +41,7 @@ struct Request {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     device: AnyDevice,
-    /// Opened by the first write, and again behind an error of the queue itself.
+    /// Opened by the first write, and again behind an error: it may be the queue that is broken.
     queue: Option<Box<dyn IoQueue>>,
     requests: VecDeque<Request>,
     written: u64,
@@ -78,6 +78,11 @@ impl Outgoing {
         self.requests.is_empty()
     }
 
+    /// Whether no more requests fit into the window.
+    pub(crate) fn is_full(&self) -> bool {
+        self.requests.len() >= DEPTH
+    }
+
     /// For a log that has no device.
     pub(crate) fn skip_to(&mut self, end: u64) {
         self.written = self.written.max(end);
@@ -88,7 +93,7 @@ impl Outgoing {
     /// is about to wait for it (`waits`): that one is done by the thread that reaps it.
     pub(crate) fn fill(&mut self, ring: &LogRing, end: u64, waits: bool) -> Result<(), DeviceError> {
         let before = self.submitted;
-        while self.submitted < end && self.requests.len() < DEPTH {
+        while self.submitted < end && !self.is_full() {
             let start = self.submitted;
             let piece_end = end.min(ring.end_of_piece(start)).min(start + REQUEST_BYTES / 8);
             self.requests.push_back(Request { start, end: piece_end, rounds: 0, done: false });
@@ -102,11 +107,14 @@ impl Outgoing {
             }
         }
         let alone = waits && self.requests.len() == 1;
-        let started = match &mut self.queue {
-            Some(queue) if before < self.submitted && !alone => queue.kick(),
-            _ => Ok(()),
-        };
-        started.map_err(|error| self.give_up(error))
+        if before == self.submitted || alone {
+            return Ok(());
+        }
+        self.kick().map_err(|error| self.give_up(error))
+    }
+
+    fn kick(&mut self) -> Result<(), DeviceError> {
+        self.queue.as_mut().map_or(Ok(()), |queue| queue.kick())
     }
 
     fn submit(&mut self, ring: &LogRing, place: usize) -> Result<(), DeviceError> {
@@ -146,8 +154,9 @@ impl Outgoing {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        for place in again {
-            self.submit(ring, place)?;
+        if !again.is_empty() {
+            again.into_iter().try_for_each(|place| self.submit(ring, place))?;
+            self.kick()?;
         }
         self.go_over_done();
         Ok(())
@@ -172,7 +181,7 @@ impl Outgoing {
     fn give_up(&mut self, error: DeviceError) -> DeviceError {
         while self.queue.as_ref().is_some_and(|queue| queue.in_flight() > 0) {
             if self.take_completions(Wait::ForOne).is_err() {
-                // Broken: dropping it waits for what it has.
+                // Dropping it waits for what it has.
                 self.queue = None;
             }
             for completion in self.completions.drain(..) {
@@ -186,6 +195,7 @@ impl Outgoing {
         self.go_over_done();
         self.requests.clear();
         self.submitted = self.written;
+        self.queue = None;
         error
     }
 

@@ -75,6 +75,9 @@ impl Writer {
         loop {
             let sleep = self.sleep();
             let work = self.log.progress.wait_for_work(sleep);
+            if work.stop {
+                return self.stop();
+            }
             if work.awake {
                 // The interval begins with what came first.
                 self.last_at = clock::now();
@@ -83,46 +86,45 @@ impl Writer {
                 self.front.pass(&self.log.ring, address);
                 self.log.listeners.tell(&self.log.ring, &self.log.progress);
             }
-            let stop = work.stop;
-            let outcome = match stop {
-                true => self.outgoing.finish(&self.log.ring).map_err(|error| self.log.judged(error)),
-                false => self.round(work),
-            };
-            if let Err(error) = outcome {
+            if let Err(error) = self.round(work) {
                 tracing::warn!(%error, "writing a log failed; the next request tries again");
                 self.release_written();
                 self.log.progress.fail(error);
             }
-            if stop {
-                return;
-            }
+        }
+    }
+
+    /// Nothing is on its way when the thread has ended.
+    fn stop(&mut self) {
+        if let Err(error) = self.outgoing.finish(&self.log.ring).map_err(|error| self.log.judged(error)) {
+            tracing::warn!(%error, "writing a log failed when it was closed");
+            self.log.progress.fail(error);
         }
     }
 
     /// How long it sleeps if nobody asks for anything: nothing wakes it for nothing.
     fn sleep(&self) -> Sleep {
-        let until = match self.log.config.commit_policy {
-            CommitPolicy::Every(interval) => {
-                if self.outgoing.is_idle() && self.has_nothing_new() {
-                    return Sleep::Idle;
-                }
-                // A time that no clock reaches is no deadline.
-                self.last_at.checked_add(interval)
+        let mut until = None;
+        if let CommitPolicy::Every(interval) = self.log.config.commit_policy {
+            if self.outgoing.is_idle() && self.has_nothing_new() {
+                return Sleep::Idle;
             }
-            _ => None,
-        };
-        match until {
-            until if !self.outgoing.is_idle() => Sleep::Not(until),
-            Some(until) => Sleep::Until(until),
-            None => Sleep::Long,
+            // A time that no clock reaches is no deadline.
+            until = self.last_at.checked_add(interval);
         }
+        if !self.outgoing.is_idle() {
+            return Sleep::Not(until);
+        }
+        until.map_or(Sleep::Long, Sleep::Until)
     }
 
     /// Whether there is nothing for a policy to commit. Then the next append says that it is there.
     fn has_nothing_new(&self) -> bool {
         let nothing_new = |tail: u64| tail <= self.last.until && !self.log.progress.has_unplaced_changes();
-        // The listening behind the look, so that an append costs nothing more when the log is not idle.
-        nothing_new(self.log.ring.tail()) && nothing_new(self.log.listeners.listen_for_writer(&self.log.ring))
+        // The listening behind the looks, so that an append costs nothing more when the log is not idle.
+        self.pending.is_none()
+            && nothing_new(self.log.ring.tail())
+            && nothing_new(self.log.listeners.listen_for_writer(&self.log.ring))
     }
 
     fn round(&mut self, work: Work) -> Result<(), Error> {
@@ -143,7 +145,10 @@ impl Writer {
             self.place()?;
             self.finish_pending()?;
         } else {
-            self.write_blocks(BLOCK_WORDS as u64)?;
+            // Whoever asks again and again must not keep this thread from taking what has completed.
+            self.reap(if self.outgoing.is_full() { Wait::ForOne } else { Wait::No })?;
+            let least = if self.outgoing.is_idle() { BLOCK_WORDS as u64 } else { self.words_of_request() };
+            self.write_blocks(least)?;
         }
         if let Some(cut) = work.cut {
             self.cut(&cut)?;
@@ -157,7 +162,7 @@ impl Writer {
         if self.outgoing.is_idle() {
             return Ok(());
         }
-        self.reap()?;
+        self.reap(Wait::ForOne)?;
         self.write_blocks(self.words_of_request())?;
         self.make_room();
         Ok(())
@@ -165,8 +170,7 @@ impl Writer {
 
     /// Zeroes and gives up what was written meanwhile, and says so.
     fn make_room(&mut self) {
-        if self.log.persistent {
-            self.release_written();
+        if self.release_written() {
             self.log.progress.blocks_written();
         }
     }
@@ -249,10 +253,11 @@ impl Writer {
                     }
                     let (walked, limit) = (self.front.walked, self.log.ring.limit());
                     self.write_blocks(BLOCK_WORDS as u64)?;
-                    self.reap()?;
+                    self.reap(Wait::ForOne)?;
                     self.release(words + self.log.alignment());
-                    self.log.progress.blocks_written();
-                    if walked == self.front.walked && limit == self.log.ring.limit() {
+                    if limit < self.log.ring.limit() {
+                        self.log.progress.blocks_written();
+                    } else if walked == self.front.walked {
                         backoff(&mut rounds);
                     }
                 }
@@ -281,13 +286,15 @@ impl Writer {
             if self.log.persistent {
                 self.log.progress.hand_over(placed);
             } else {
+                // A commit found room: a failure before it is over.
+                self.log.progress.blocks_written();
                 self.log.progress.durable_now(placed, 1);
             }
         }
         Ok(())
     }
 
-    /// Step 3 until everything below `end` is written. What lies behind it follows, a whole request at a time.
+    /// Step 3 until everything below `end` is written. What lies behind it follows, as far as it is worth requests.
     fn write_until(&mut self, end: u64) -> Result<(), Error> {
         if !self.log.persistent {
             self.outgoing.skip_to(end);
@@ -297,7 +304,7 @@ impl Writer {
             self.fill(end, true)?;
             self.front.advance(&self.log.ring);
             self.fill_requests(self.words_of_request(), true)?;
-            self.reap()?;
+            self.reap(Wait::ForOne)?;
             if self.outgoing.written() < end {
                 self.make_room();
             }
@@ -340,15 +347,19 @@ impl Writer {
         outcome.map_err(|error| self.log.judged(error))
     }
 
-    fn reap(&mut self) -> Result<(), Error> {
-        let outcome = self.outgoing.reap(&self.log.ring, Wait::ForOne);
+    fn reap(&mut self, wait: Wait) -> Result<(), Error> {
+        let outcome = self.outgoing.reap(&self.log.ring, wait);
         outcome.map_err(|error| self.log.judged(error))
     }
 
-    fn release_written(&mut self) {
-        if self.released < self.outgoing.written() {
+    /// Gives up what was written since the last time; says whether anything was. The memory of a log without a device is all that
+    /// there is of it.
+    fn release_written(&mut self) -> bool {
+        let anything = self.log.persistent && self.released < self.outgoing.written();
+        if anything {
             self.release(0);
         }
+        anything
     }
 
     /// Keeps half of the memory free, and what is written readable in the other half; more is free when `words` are wanted.

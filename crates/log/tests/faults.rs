@@ -13,7 +13,7 @@ use std::time::Duration;
 use oxifaster_core::{Address, ErrorKind};
 use oxifaster_device::device::METADATA_SLOT_BYTES;
 use oxifaster_device::fault::{CrashFates, CrashPoint, FaultDevice, FaultPlan, Trigger};
-use oxifaster_device::{BLOCK_BYTES, MetadataSlot, StorageDevice};
+use oxifaster_device::{BLOCK_BYTES, MetadataSlot, NullDisk, StorageDevice};
 use oxifaster_log::{FasterLog, FasterLogConfig, ScanEnd};
 
 /// 32 KiB in memory.
@@ -285,6 +285,55 @@ fn waiting_appenders_are_told_when_the_disk_is_full() {
 }
 
 /// Appenders write far more than memory holds, while the device is slow and reorders.
+/// The memory of a log without a device is all that there is of it, also when a commit finds no room.
+#[test]
+fn a_full_log_in_memory_keeps_its_entries() {
+    let log = FasterLog::open(tiny(), NullDisk::new()).unwrap();
+    let mut addresses = Vec::new();
+    while let Ok(Some(address)) = log.try_append(&[7; 1000]) {
+        addresses.push(address);
+    }
+    log.commit().unwrap();
+    let mut commits = 0;
+    while log.commit_with_cookie(&[1; 1000]).is_ok() {
+        commits += 1;
+        assert!(commits < 1000, "there is room without end");
+    }
+    assert!(addresses.len() > 25);
+    for address in addresses {
+        assert_eq!(log.read_entry(address).unwrap().unwrap(), [7; 1000]);
+    }
+    assert_eq!(log.try_append(&[7; 1000]).unwrap_err().kind(), ErrorKind::OutOfMemory);
+}
+
+/// Who never waits is told, too, and goes on when the device does.
+#[test]
+fn try_append_tells_why_there_is_no_room() {
+    let device = FaultDevice::new(1);
+    let log = FasterLog::open(tiny(), device.clone()).unwrap();
+    log.append_and_commit(b"the metadata are written").unwrap();
+    device.set_plan(FaultPlan::new().space_budget_bytes(0));
+    let mut full = 0;
+    let error = loop {
+        match log.try_append(&[7; 1000]) {
+            Ok(Some(_)) => {}
+            Ok(None) => full += 1,
+            Err(error) => break error,
+        }
+        assert!(full < 10_000, "never told");
+        std::thread::sleep(Duration::from_micros(if full > 0 { 500 } else { 0 }));
+    };
+    assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}");
+    device.set_plan(FaultPlan::new());
+    for _ in 0..10_000 {
+        match log.try_append(b"room again") {
+            Ok(Some(_)) => return log.commit().map(|_| ()).unwrap(),
+            Ok(None) | Err(_) => std::thread::sleep(Duration::from_micros(500)),
+        }
+    }
+    panic!("no room though the device has some");
+}
+
 #[test]
 fn slow_devices_push_back() {
     let plan = FaultPlan::new()

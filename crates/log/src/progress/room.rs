@@ -43,7 +43,18 @@ impl Progress {
         outcome
     }
 
-    /// The same for a future, which asks again when woken.
+    /// Asks for room without waiting for it. The failure, if the last attempt to make some has failed; this asks for another.
+    pub(crate) fn ask_for_room(&self) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        state.retry = true;
+        state.nudged = true;
+        let failure = state.failure.as_ref().map(Error::duplicate);
+        drop(state);
+        self.work.notify_one();
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The same as [`wait_for_room`](Self::wait_for_room) for a future, which asks again when woken.
     pub(crate) fn poll_for_room(
         &self,
         failures_before: u64,

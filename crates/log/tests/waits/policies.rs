@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use oxifaster_core::ErrorKind;
-use oxifaster_device::fault::FaultDevice;
+use oxifaster_device::NullDisk;
+use oxifaster_device::fault::{FaultDevice, FaultPlan, Trigger};
 use oxifaster_log::{CommitPolicy, FasterLog, FasterLogConfig};
 
 use crate::strange::Strange;
@@ -51,6 +52,39 @@ fn every_so_many_bytes_holds_when_commits_are_slow() {
         let open = || log.tail_address().byte_offset() - log.committed_address().byte_offset();
         assert!(soon(|| open() < 2 * STEP), "{in_flight} in flight: {} bytes are not committed", open());
     }
+}
+
+/// A commit that failed is made in its time, without anybody who asks or appends.
+#[test]
+fn every_so_often_holds_when_a_write_has_failed() {
+    let device = FaultDevice::new(1);
+    let log =
+        FasterLog::open(with_policy(CommitPolicy::Every(Duration::from_millis(5))), device.clone()).unwrap();
+    log.append_and_commit(b"the metadata are written").unwrap();
+    device.set_plan(FaultPlan::new().fail_writes(Trigger::nth(1)));
+    let address = log.append(b"x").unwrap();
+    assert!(soon(|| log.committed_address() > address), "the commit was forgotten");
+    assert_eq!(device.counts().write_errors, 1);
+}
+
+/// A log in memory that was full commits by bytes again when its front is gone.
+#[test]
+fn every_so_many_bytes_holds_when_memory_was_full() {
+    let config = with_policy(CommitPolicy::EveryBytes(4096)).with_page_size(4096).with_memory_pages(8);
+    let log = FasterLog::open(config, NullDisk::new()).unwrap();
+    let mut last = log.begin_address();
+    while let Ok(Some(address)) = log.try_append(&[7; 500]) {
+        last = address;
+    }
+    let commits = (0..1000).take_while(|_| log.commit_with_cookie(&[1; 1000]).is_ok()).count();
+    assert!(commits < 1000, "there is room without end");
+    log.truncate_before(last).unwrap();
+    log.commit().unwrap();
+    let first = log.append(&[8; 500]).unwrap();
+    for _ in 0..20 {
+        log.append(&[8; 500]).unwrap();
+    }
+    assert!(soon(|| log.committed_address() > first), "nothing is committed any more");
 }
 
 #[test]

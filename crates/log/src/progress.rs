@@ -296,10 +296,13 @@ impl Progress {
 
     // ---- What appenders do.
 
-    /// Tells the writer that appenders have come far.
+    /// Tells the writer that appenders have come far. What has failed before is tried again: a policy asks for nothing else.
     #[cold]
     pub(crate) fn nudge(&self) {
-        self.state.lock().nudged = true;
+        let mut state = self.state.lock();
+        state.nudged = true;
+        state.retry = true;
+        drop(state);
         self.work.notify_one();
     }
 

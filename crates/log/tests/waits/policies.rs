@@ -67,6 +67,25 @@ fn every_so_often_holds_when_a_write_has_failed() {
     assert_eq!(device.counts().write_errors, 1);
 }
 
+/// A commit by bytes that failed is made when appenders have come further, without anybody who asks.
+#[test]
+fn every_so_many_bytes_holds_when_a_write_has_failed() {
+    let device = FaultDevice::new(1);
+    let log = FasterLog::open(with_policy(CommitPolicy::EveryBytes(8192)), device.clone()).unwrap();
+    log.append_and_commit(b"the metadata are written").unwrap();
+    device.set_plan(FaultPlan::new().fail_writes(Trigger::nth(1)));
+    let first = log.append(&[1; 500]).unwrap();
+    let append = || {
+        for _ in 0..20 {
+            log.append(&[1; 500]).unwrap();
+        }
+    };
+    append();
+    assert!(soon(|| device.counts().write_errors == 1), "nothing was written");
+    append();
+    assert!(soon(|| log.committed_address() > first), "the commit was forgotten");
+}
+
 /// A log in memory that was full commits by bytes again when its front is gone.
 #[test]
 fn every_so_many_bytes_holds_when_memory_was_full() {

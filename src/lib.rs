@@ -32,6 +32,7 @@
 //! | [`device`] | where bytes live: files, memory, the contract for devices of your own |
 //! | [`codec`] | how your types become bytes |
 //! | [`error`], [`status`] | the one error, whose kind says what to do; how an operation ended, in one byte |
+//! | [`cache`] | memory for what is read again and again |
 //! | [`stats`] | what a store has done |
 //! | [`epoch`], [`index`], [`record`], [`allocator`], [`address`] | the parts, for inspection and for building on |
 //!
@@ -101,6 +102,26 @@ pub mod store {
         AsyncSession, Completed, FasterKv, FasterKvBuilder, FasterKvConfig, LogView, MemoryPlan, PendingId,
         RecordView, RecoveryProgress, RecoveryReport, RmwOutcome, Session, Started,
     };
+}
+
+/// The read cache: memory for records on the device that are read again and again.
+///
+/// ```
+/// use oxifaster::cache::ReadCacheConfig;
+/// use oxifaster::prelude::*;
+///
+/// let folder = std::env::temp_dir().join(format!("oxifaster-cache-{}", std::process::id()));
+/// std::fs::create_dir_all(&folder)?;
+/// let device = FileSystemDisk::single_file(folder.join("store.log"))?;
+/// let cache = ReadCacheConfig::default().with_mem_size(16 << 20);
+/// let store = FasterKv::<u64, u64, _>::with_read_cache(FasterKvConfig::default(), device, cache)?;
+/// assert_eq!(store.stats().read_cache_hits, 0);
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub mod cache {
+    pub use oxifaster_store::ReadCacheConfig;
 }
 
 /// FasterLog: a durable log with group commit.

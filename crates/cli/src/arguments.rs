@@ -264,6 +264,9 @@ pub struct YcsbArguments {
     /// Total memory of log, index and buffers; the program divides it.
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     pub memory: ByteSize,
+    /// Part of that memory for a read cache: records on the device that are read again and again. Default: none.
+    #[arg(long, value_name = "SIZE")]
+    pub read_cache: Option<ByteSize>,
     /// Where the log goes: memory (nowhere: everything must fit), file, or io_uring (a file that is read through it).
     #[arg(long, value_enum, default_value = "memory", hide_possible_values = true, value_name = "NAME")]
     pub device: DeviceName,

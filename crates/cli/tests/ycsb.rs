@@ -126,8 +126,37 @@ fn a_workload_beyond_memory_reads_and_writes_the_device() {
 }
 
 #[test]
+fn a_read_cache_is_a_part_of_the_memory_and_saves_device_reads() {
+    let parent = tempfile::tempdir().unwrap();
+    let reads = |cache: &[&str]| {
+        let arguments = [
+            &["ycsb", "--json", "--workload", "c", "--value-bytes", "100", "--keys", "200000"][..],
+            &["--memory", "16M", "--threads", "2", "--seconds", "1", "--warm-up", "1", "--batch", "32"],
+            &["--device", "file", "--dir", text_of(parent.path())],
+            cache,
+        ];
+        let report = run(&arguments.concat()).with_code(0).json();
+        assert_eq!(number(&report, "/memory/total_bytes"), 16 << 20, "{report}");
+        assert!(number(&report, "/memory/peak_memory_bytes") < 80 << 20, "{report}");
+        let cached = number(&report, "/device/read_cache_hits");
+        assert_eq!(cached > 0, !cache.is_empty(), "{report}");
+        assert_eq!(number(&report, "/memory/read_cache_bytes") > 0, !cache.is_empty(), "{report}");
+        number(&report, "/device/reads") as f64 / number(&report, "/run/operations") as f64
+    };
+    let (without, with) = (reads(&[]), reads(&["--read-cache", "7M"]));
+    assert!(with < without * 0.8, "{with} device reads an operation, without a cache {without}");
+}
+
+#[test]
 fn wrong_arguments_are_one_sentence() {
-    let cases: [(&[&str], &[&str]); 15] = [
+    let cases: [(&[&str], &[&str]); 19] = [
+        (
+            &["--read-cache", "8000K", "--memory", "8M", "--device", "file"],
+            &["besides --read-cache", "the least is"],
+        ),
+        (&["--read-cache", "8M"], &["--device memory", "--read-cache"]),
+        (&["--read-cache", "8M", "--memory", "8M", "--device", "file"], &["--read-cache 8", "must be less"]),
+        (&["--read-cache", "8K", "--device", "file"], &["read cache is 8192 bytes", "65536"]),
         (&["--workload", "e"], &["'e'", "a, b, c, d, f, upsert, rmw, load"]),
         (&["--distribution", "cold"], &["cold"]),
         (&["--workload", "d", "--distribution", "uniform"], &["workload d", "--distribution"]),

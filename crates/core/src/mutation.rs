@@ -126,4 +126,14 @@ pub(crate) enum Mutation {
     RepliesWakerBehindLook,
     /// Read buffers: whoever gives one back wakes nobody.
     BuffersReturnUnnoticed,
+    /// Record cache: no Release fence between the reservation and the words.
+    CacheWriteWithoutFence,
+    /// Record cache: no Acquire fence between a reader's words and its second look at the reservation.
+    CacheReadWithoutFence,
+    /// Record cache: a reader does not look at the reservation again.
+    CacheReadWithoutRecheck,
+    /// Record cache: a slot is a relaxed store.
+    CachePublishRelaxed,
+    /// Record cache: a reader loads a slot relaxed.
+    CacheSlotRelaxed,
 }

@@ -7,6 +7,8 @@ use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hash::HashKind;
 use oxifaster_core::hlog::{FRAMES_MIN, HybridLogConfig};
 
+use crate::read_cache::ReadCacheConfig;
+
 /// Bytes of one index bucket.
 const BUCKET_BYTES: u64 = 64;
 /// Largest index table: 2^31 buckets, 128 GiB.
@@ -55,6 +57,8 @@ pub struct FasterKvConfig {
     /// The memory for so many reads of small records, and 1 MiB, is all that the reads of all sessions take together
     /// ([`MemoryPlan::io_bytes`]): where sessions on many threads, or large records, would need more, fewer reads are in flight.
     pub reads_in_flight: usize,
+    /// Memory for records on the device that are read again and again. `None`, the default, keeps none.
+    pub read_cache: Option<ReadCacheConfig>,
 }
 
 /// Pages that a log's memory should hold at least, if pages can be made smaller for it.
@@ -72,6 +76,7 @@ impl Default for FasterKvConfig {
             overflow_buckets: None,
             recovery_threads: None,
             reads_in_flight: 128,
+            read_cache: None,
         }
     }
 }
@@ -90,13 +95,20 @@ pub struct MemoryPlan {
     /// Buffers of device reads, those of all sessions and threads together: whoever finds none waits. Beside them, one record
     /// that is larger than that may be read at a time.
     pub io_bytes: u64,
+    /// The read cache.
+    pub read_cache_bytes: u64,
 }
 
 impl MemoryPlan {
     /// The sum. A process stays within 1.25 times this plus 64 MiB.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.log_bytes + self.table_bytes + self.overflow_bytes + self.checksum_cache_bytes + self.io_bytes
+        self.log_bytes
+            + self.table_bytes
+            + self.overflow_bytes
+            + self.checksum_cache_bytes
+            + self.io_bytes
+            + self.read_cache_bytes
     }
 }
 
@@ -132,6 +144,13 @@ impl FasterKvConfig {
     #[must_use]
     pub fn with_reads_in_flight(mut self, reads: usize) -> Self {
         self.reads_in_flight = reads;
+        self
+    }
+
+    /// Sets [`read_cache`](Self::read_cache).
+    #[must_use]
+    pub fn with_read_cache(mut self, cache: ReadCacheConfig) -> Self {
+        self.read_cache = Some(cache);
         self
     }
 
@@ -200,6 +219,7 @@ impl FasterKvConfig {
                 FRAMES_MIN << 16
             ));
         }
+        self.read_cache.as_ref().map_or(Ok(()), ReadCacheConfig::validate)?;
         self.log_config().validate()
     }
 
@@ -209,13 +229,18 @@ impl FasterKvConfig {
         self.overflow_buckets.unwrap_or((self.table_size / 4).max(64))
     }
 
+    fn read_cache_bytes(&self) -> u64 {
+        self.read_cache.as_ref().map_or(0, |cache| cache.mem_size)
+    }
+
     /// The sizes of the hybrid log.
     pub(crate) fn log_config(&self) -> HybridLogConfig {
         let mut config = HybridLogConfig {
             page_size_bits: self.page_size_bits,
             memory_bytes: self.log_memory_size,
             mutable_fraction: self.mutable_fraction,
-            checksum_cache_bytes: (self.log_memory_size / 64).max(64 << 10),
+            checksum_cache_bytes: (self.log_memory_size.saturating_add(self.read_cache_bytes()) / 64)
+                .max(64 << 10),
             read_buffer_bytes: READ_BUFFER_BYTES_MIN + self.reads_in_flight as u64 * READ_BYTES,
         };
         if (16..=25).contains(&self.page_size_bits) {
@@ -242,6 +267,7 @@ impl FasterKvConfig {
             overflow_bytes: self.overflow_budget() * BUCKET_BYTES,
             checksum_cache_bytes: log.checksum_cache_bytes,
             io_bytes: log.read_buffer_bytes,
+            read_cache_bytes: self.read_cache_bytes(),
         }
     }
 }
@@ -269,6 +295,14 @@ mod tests {
             (FasterKvConfig::new().with_log_memory_size(u64::MAX), "log_memory_size is 1844"),
             (FasterKvConfig::new().with_reads_in_flight(0), "reads_in_flight is 0"),
             (FasterKvConfig::new().with_reads_in_flight(5000), "reads_in_flight is 5000"),
+            (
+                FasterKvConfig::new().with_read_cache(ReadCacheConfig::new().with_mem_size(1)),
+                "mem_size of the read cache is 1 bytes",
+            ),
+            (
+                FasterKvConfig::new().with_read_cache(ReadCacheConfig::new().with_mutable_fraction(f64::NAN)),
+                "mutable_fraction of the read cache is NaN",
+            ),
         ] {
             let error = config.validate().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use oxifaster_core::Address;
 use oxifaster_core::codec::{PersistKey, PersistValue};
 use oxifaster_core::error::Error;
-use oxifaster_core::hlog::LogState;
+use oxifaster_core::hlog::{LogState, RecordCache};
 use oxifaster_core::sync::{Mutex, clock};
 use oxifaster_device::StorageDevice;
 
@@ -17,6 +17,7 @@ use crate::log_view::LogView;
 use crate::opening::Opening;
 use crate::operations::Core;
 use crate::pending::reactor::Reactor;
+use crate::read_cache::ReadCacheConfig;
 use crate::recovery::{RecoveryProgress, RecoveryReport};
 use crate::session::Session;
 use crate::statistics::Statistics;
@@ -156,6 +157,35 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
     /// ```
     pub fn open(config: FasterKvConfig, device: D) -> Result<Self, Error> {
         Self::open_with_progress(config, device, &|_| {})
+    }
+
+    /// Opens a store with a read cache: [`open`](Self::open) with [`FasterKvConfig::read_cache`] set.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use oxifaster_device::FileSystemDisk;
+    /// use oxifaster_store::{FasterKv, FasterKvConfig, ReadCacheConfig};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let device = FileSystemDisk::single_file(folder.path().join("store.log"))?;
+    /// let config = FasterKvConfig::default().with_log_memory_size(1 << 20);
+    /// let store = Arc::new(FasterKv::<u64, u64, _>::with_read_cache(config, device, ReadCacheConfig::default())?);
+    /// let mut session = store.start_session()?;
+    /// for key in 0..100_000 {
+    ///     session.upsert(key, key)?;
+    /// }
+    /// for _ in 0..10 {
+    ///     assert_eq!(session.read(&7)?, Some(7)); // its page has left memory: the first one reads the device
+    /// }
+    /// assert_eq!(store.stats().read_cache_hits, 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_read_cache(config: FasterKvConfig, device: D, cache: ReadCacheConfig) -> Result<Self, Error> {
+        Self::open(config.with_read_cache(cache), device)
     }
 
     /// As [`open`](Self::open).
@@ -434,6 +464,9 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> FasterKv<K, V, D> {
             (ring.begin().byte_offset(), ring.head().byte_offset(), ring.tail().byte_offset());
         statistics.log_bytes = tail.saturating_sub(begin);
         statistics.log_bytes_in_memory = tail.saturating_sub(head.max(begin));
+        let cache = self.core.log.record_cache().map(RecordCache::counts).unwrap_or_default();
+        statistics.read_cache_inserts = cache.inserted;
+        statistics.read_cache_evictions = cache.evicted;
         statistics.index_buckets = self.core.index.buckets();
         statistics.index_overflow_buckets = self.core.index.overflow_buckets_used();
         statistics

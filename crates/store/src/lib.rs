@@ -10,11 +10,12 @@
 //! | `asynchronous` | the same operations as futures |
 //! | `operations` | what each operation does in each region of the log |
 //! | `pending` | records on the device: searches, and who drives them |
+//! | `read_cache` | memory for records on the device that are read again and again |
 //! | `reclaim` | in-memory compaction of a store without a device |
 //! | `recovery` | rebuilding the index from the checked log |
 //! | `statistics` | counters |
 //!
-//! Checkpoints, compaction, index growth, read cache and scans are not here yet.
+//! Checkpoints, compaction, index growth and scans are not here yet.
 #![forbid(unsafe_code)]
 
 mod asynchronous;
@@ -24,6 +25,7 @@ mod log_view;
 mod opening;
 mod operations;
 mod pending;
+mod read_cache;
 mod reclaim;
 mod recovery;
 mod session;
@@ -34,6 +36,7 @@ pub use configuration::{FasterKvConfig, MemoryPlan, PAGES_WANTED};
 pub use faster_kv::{FasterKv, FasterKvBuilder};
 pub use log_view::LogView;
 pub use operations::RmwOutcome;
+pub use read_cache::ReadCacheConfig;
 pub use recovery::{IndexDemand, RecoveryProgress, RecoveryReport, TooManyKeys, scan_page};
 pub use session::{Completed, PendingId, RecordView, Session, Started};
 pub use statistics::{Operations, Statistics};

@@ -119,13 +119,21 @@ impl<'a, K: PersistKey, V: PersistValue> Opening<'a, K, V> {
         if self.opened.existed && !report.was_closed {
             report.pages_behind = self.opened.log.count_pages_behind();
         }
+        if let Some(cache) = &self.asked.read_cache {
+            cache.enable(&core.log, Core::<K, V>::LAYOUT)?;
+        }
         // Before any thread runs: an open that fails must leave none behind, and no lock on the device.
         let facts = OwnerFacts { table_bits: bits_of(self.room.config.table_size), ..self.owner };
         if facts != self.opened.log.metadata().owner {
             self.opened.log.set_owner_facts(facts)?;
         }
         self.opened.start()?;
-        Ok((core, self.room.plan(), report))
+        let mut plan = self.room.plan();
+        if core.log.record_cache().is_none() {
+            plan.checksum_cache_bytes = plan.checksum_cache_bytes.min(plan.log_bytes / 64).max(64 << 10);
+            plan.read_cache_bytes = 0;
+        }
+        Ok((core, plan, report))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_device::{IoUringDevice, IoUringOptions, NullDisk, RingUse, StorageDevice};
-use oxifaster_store::FasterKv;
+use oxifaster_store::{FasterKv, ReadCacheConfig};
 use oxifaster_workload::{Distribution, Workload, YCSB_THETA};
 
 use super::ycsb_report::Results;
@@ -73,6 +73,20 @@ fn settings(arguments: &YcsbArguments) -> Result<Settings, Failure> {
         return Err(Failure::usage(
             "--device memory writes no files: leave --dir out, or say --device file (see --help)",
         ));
+    }
+    if let Some(read_cache) = arguments.read_cache {
+        if arguments.device == DeviceName::Memory {
+            return Err(Failure::usage(
+                "--device memory never reads a device: leave --read-cache out, or say --device file (see --help)",
+            ));
+        }
+        if read_cache.0 >= arguments.memory.0 {
+            return Err(Failure::usage(format_args!(
+                "--read-cache {read_cache} is a part of --memory {}: it must be less (see --help)",
+                arguments.memory
+            )));
+        }
+        ReadCacheConfig::default().with_mem_size(read_cache.0).validate().map_err(Failure::usage)?;
     }
     let threads = thread_count(arguments.threads);
     if arguments.keys < threads as u64 {
@@ -149,8 +163,10 @@ impl Run<'_> {
     fn with_values<V: Payload, D: StorageDevice>(&self, device: D) -> Result<Results, Failure> {
         let plan = self.plan::<V>(device.geometry().persistent)?;
         let explain = |error: &Error| self.explain(error);
-        let store =
-            FasterKv::<u64, V, D>::open(store_config(&plan), device).map_err(|error| explain(&error))?;
+        let mut config = store_config(&plan);
+        config.read_cache =
+            self.arguments.read_cache.map(|memory| ReadCacheConfig::default().with_mem_size(memory.0));
+        let store = FasterKv::<u64, V, D>::open(config, device).map_err(|error| explain(&error))?;
         self.check_record_size::<V>(store.log().layout().record_words_max() * 8)?;
         let store = Arc::new(store);
         let mut line = PhaseLine::default();
@@ -163,7 +179,8 @@ impl Run<'_> {
         let results = Results {
             settings: *self.settings,
             device: self.device_name.clone(),
-            plan,
+            plan: MemoryPlan { total_bytes: self.arguments.memory.0, ..plan },
+            read_cache_bytes: store.memory_plan().read_cache_bytes,
             load,
             drawing_nanoseconds: drawing_nanoseconds(self.settings),
             disk_bytes: disk_bytes.filter(|_| self.arguments.device != DeviceName::Memory),
@@ -188,8 +205,19 @@ impl Run<'_> {
             keys: Some(settings.keys),
             existing: None,
         };
-        let total = self.arguments.memory.0;
-        let plan = MemoryPlan::new(&demand(total))?;
+        // With the checksums of what it reads, as the store plans them.
+        let read_cache = self.arguments.read_cache.map_or(0, |memory| memory.0 + memory.0 / 64);
+        let total = self.arguments.memory.0.saturating_sub(read_cache);
+        let plan = match MemoryPlan::new(&demand(total)) {
+            Err(failure) if read_cache > 0 => {
+                return Err(Failure::usage(format_args!(
+                    "besides --read-cache, --memory {} leaves {}: {failure}",
+                    self.arguments.memory,
+                    ByteSize(total)
+                )));
+            }
+            plan => plan?,
+        };
         let needed = settings.keys.saturating_mul(V::record_bytes(settings.value_bytes as u64));
         if has_device || needed <= plan.log_bytes {
             return Ok(plan);
@@ -205,7 +233,7 @@ impl Run<'_> {
         Err(Failure::usage(format_args!(
             "--memory {} does not hold {} keys with values of {} bytes, and --device memory has no other place for \
              them{enough}",
-            ByteSize(total),
+            ByteSize(self.arguments.memory.0),
             settings.keys,
             settings.value_bytes
         )))

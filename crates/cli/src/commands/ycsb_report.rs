@@ -25,6 +25,7 @@ pub(super) struct Results {
     pub(super) settings: Settings,
     pub(super) device: String,
     pub(super) plan: MemoryPlan,
+    pub(super) read_cache_bytes: u64,
     pub(super) load: Option<LoadPhase>,
     pub(super) drawing_nanoseconds: f64,
     pub(super) disk_bytes: Option<u64>,
@@ -140,6 +141,11 @@ impl Results {
             .section("Device, during the run", "device")
             .add("device reads", "reads", Figure::Count(since(|all| all.device_reads)))
             .add("bytes read", "read_bytes", Figure::Bytes(since(|all| all.device_read_bytes)))
+            .add(
+                "found in the read cache",
+                "read_cache_hits",
+                Figure::Count(since(|all| all.read_cache_hits)),
+            )
             .add("device writes", "writes", Figure::Count(since(|all| all.device_writes)))
             .add("bytes written", "write_bytes", Figure::Bytes(since(|all| all.device_write_bytes)))
             .add("pages evicted", "pages_evicted", Figure::Count(since(|all| all.pages_evicted)))
@@ -150,6 +156,7 @@ impl Results {
         let plan = &self.plan;
         let log = &self.measurement.after;
         begin_memory_section(report, plan)
+            .add("read cache", "read_cache_bytes", Figure::Bytes(self.read_cache_bytes))
             .add("keys carried well", "keys_carried_well", Figure::Count(plan.keys_carried_well()))
             .add("log in memory", "log_in_memory_bytes", Figure::Bytes(log.log_bytes_in_memory))
             .add(

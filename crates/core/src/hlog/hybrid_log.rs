@@ -11,7 +11,7 @@
 //! Nothing here waits while it holds a guard. A failed write is reported to everybody who waits for it and tried again
 //! later; a failed sync poisons the log for good.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -30,6 +30,7 @@ use super::maintenance::Goal;
 use super::metadata::LogMetadata;
 use super::page_layout::PageLayout;
 use super::page_ring::{AllocateRefusal, PageRing, PageTurn};
+use super::record_cache::RecordCache;
 use super::seized_tail::SeizedTail;
 use crate::address::Address;
 use crate::epoch::{EpochGuard, LightEpoch};
@@ -127,6 +128,7 @@ pub struct HybridLog {
     pub(crate) identity: Mutex<Arc<BlockIdentity>>,
     pub(crate) checksums: ChecksumCache,
     pub(crate) buffers: Arc<BufferPool>,
+    record_cache: OnceLock<RecordCache>,
     pub(crate) flushing: Mutex<()>,
     pub(crate) counters: IoCounters,
     pub(crate) maintenance: Mutex<Option<JoinHandle<()>>>,
@@ -169,6 +171,7 @@ impl HybridLog {
             identity: Mutex::new(Arc::new(identity)),
             checksums: ChecksumCache::new(usize::try_from(config.checksum_cache_bytes).unwrap_or(usize::MAX)),
             buffers: Arc::new(BufferPool::new(config.read_buffer_bytes)),
+            record_cache: OnceLock::new(),
             flushing: Mutex::new(()),
             counters: IoCounters::default(),
             maintenance: Mutex::new(None),
@@ -193,6 +196,22 @@ impl HybridLog {
     #[must_use]
     pub fn device(&self) -> &Arc<dyn StorageDevice> {
         &self.device
+    }
+
+    /// The records of the device that are kept in memory, if any are.
+    #[must_use]
+    pub fn record_cache(&self) -> Option<&RecordCache> {
+        self.record_cache.get()
+    }
+
+    /// Keeps records of the device in `cache` from now on.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration` when the log has a cache.
+    pub fn set_record_cache(&self, cache: RecordCache) -> Result<(), Error> {
+        self.record_cache.set(cache).map_err(|_| {
+            Error::new(ErrorKind::InvalidConfiguration, "there is a read cache already: it can't be replaced")
+        })
     }
 
     /// Whether this is the process that opened the log. In a copy of it, made by a fork, the log has no threads and owns nothing.

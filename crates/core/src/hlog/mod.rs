@@ -13,6 +13,7 @@
 //! | `open`, `metadata` | creation and reopening |
 //! | `checksum`, `checksum_cache`, `read_back` | verified reading |
 //! | `buffer_pool` | memory of single reads, bounded |
+//! | `record_cache` | records of the device that are read often, by address |
 //! | `configuration` | how memory is divided |
 
 mod buffer_pool;
@@ -30,6 +31,7 @@ mod open;
 mod page_layout;
 mod page_ring;
 mod read_back;
+mod record_cache;
 mod seized_tail;
 
 pub use buffer_pool::Patience;
@@ -43,4 +45,5 @@ pub use page_layout::{
 };
 pub use page_ring::{AllocateRefusal, PageRing};
 pub use read_back::{BlockRead, copy_words};
+pub use record_cache::{RECORD_CACHE_BYTES_MIN, RecordCache, RecordCacheConfig, RecordCacheCounts};
 pub use seized_tail::SeizedTail;

@@ -164,6 +164,12 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "read_cache_by_tag",
+        story: "the read cache gives a record of another address whose tag is the same",
+        judge: "linearize --operations 3000000",
+        hangs: false,
+    },
+    Canary {
         name: "read_cold_tombstone",
         story: "a read takes a tombstone on the device for a value",
         judge: "model --runs 200",

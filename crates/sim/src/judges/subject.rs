@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oxifaster_core::error::ErrorKind;
 use oxifaster_device::fault::{CrashPoint, FaultDevice, FaultPlan, Trigger};
-use oxifaster_store::{FasterKv, FasterKvConfig, RecoveryReport};
+use oxifaster_store::{FasterKv, FasterKvConfig, ReadCacheConfig, RecoveryReport};
 
 use super::stored::{CallError, SessionOf, Stored, call, call_batch};
 use crate::history::{Operation, Outcome};
@@ -27,6 +27,10 @@ pub fn small_config(prng: &mut Prng) -> FasterKvConfig {
         mutable_fraction: 0.1 + 0.8 * prng.unit(),
         overflow_buckets: Some(4096),
         recovery_threads: Some(1 + usize::from(prng.chance(0.5))),
+        // As small as it can be, so that its ring goes round.
+        read_cache: prng.chance(0.5).then(|| {
+            ReadCacheConfig::default().with_mem_size(64 << 10).with_mutable_fraction(prng.unit() / 4.0)
+        }),
         ..FasterKvConfig::default()
     }
 }

@@ -89,13 +89,12 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
         mut deferred: Deferred<'_, B::Item>,
     ) -> Result<(), Error> {
         let mut replies = Replies::new();
-        let mut in_flight = 0;
+        let (mut in_flight, mut at_once) = (0, 0);
         loop {
             while in_flight < self.store.config().reads_in_flight
-                && let Some(search) = deferred.next_search::<K, V>()
+                && let Some(search) = deferred.next_search::<B, K, V>()
             {
-                self.submit(search, &replies)?;
-                in_flight += 1;
+                in_flight += self.begin(batch, &mut deferred, search, &replies, &mut at_once).await?;
             }
             if in_flight == 0 {
                 return deferred.end();
@@ -104,17 +103,37 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
             in_flight -= 1;
             count_reads(self.worker.lock().counters(), &search);
             if let Some(search) = self.resume(batch, &mut deferred, number, found).await {
-                self.submit(search, &replies)?;
-                in_flight += 1;
+                in_flight += self.begin(batch, &mut deferred, search, &replies, &mut at_once).await?;
             }
         }
     }
 
-    fn submit(&self, search: Numbered, replies: &Replies<Answer>) -> Result<(), Error> {
-        let (number, search) = search;
-        let sender = replies.sender();
-        self.store.reactor()?.search(search, move |search, found| sender.send((number, search, found)));
-        Ok(())
+    /// Starts a search. What the read cache answers goes on at once, with all that comes of it; how many were handed to the
+    /// reactor: one or none. `at_once` counts those that were answered, so that the executor gets its turn (rule 1).
+    async fn begin<B: Batched<K, V>>(
+        &self,
+        batch: &mut B,
+        deferred: &mut Deferred<'_, B::Item>,
+        search: Numbered,
+        replies: &Replies<Answer>,
+        at_once: &mut usize,
+    ) -> Result<usize, Error> {
+        let mut next = Some(search);
+        while let Some((number, mut search)) = next {
+            let Some(found) = search.go_on_in_memory(&self.core().log).transpose() else {
+                let sender = replies.sender();
+                let reply = move |search, found| sender.send((number, search, found));
+                self.store.reactor()?.search(search, reply);
+                return Ok(1);
+            };
+            count_reads(self.worker.lock().counters(), &search);
+            *at_once += 1;
+            if at_once.is_multiple_of(AT_ONCE) {
+                yield_once().await;
+            }
+            next = self.resume(batch, deferred, number, found).await;
+        }
+        Ok(0)
     }
 
     /// Goes on with the operations of a key; returns the search that one of them needs.

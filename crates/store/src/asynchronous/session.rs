@@ -4,7 +4,6 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use oxifaster_core::Address;
 use oxifaster_core::codec::{FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument};
 use oxifaster_core::error::{Error, ErrorKind};
 use oxifaster_core::hand_over::{Abandoned, channel};
@@ -113,7 +112,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
         self.worker.lock().serial
     }
 
-    fn core(&self) -> &Core<K, V> {
+    pub(super) fn core(&self) -> &Core<K, V> {
         &self.store.core
     }
 
@@ -140,7 +139,10 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
             };
             match obstacle {
                 Obstacle::Cold(from) => {
-                    cold = Some(self.search(from, operation.key().bytes, cold.take()).await?)
+                    let key = operation.key().bytes.into();
+                    let is_first = cold.is_none();
+                    let search = ColdSearch::new(from, key, Core::<K, V>::LAYOUT, cold.take());
+                    cold = Some(self.search(search.for_update(operation.replaces_found()), is_first).await?)
                 }
                 Obstacle::Room(words) if self.core().log.is_persistent() => {
                     // A page that has a ready frame is turned here: only waiting for one is the other thread's.
@@ -161,19 +163,19 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
         reply.await.map_err(abandoned)?
     }
 
-    async fn search(
-        &self,
-        from: Address,
-        key: &[u8],
-        earlier: Option<ColdFound>,
-    ) -> Result<ColdFound, Error> {
-        if earlier.is_none() {
+    /// Performs a search; `is_first` of its operation.
+    async fn search(&self, mut search: ColdSearch, is_first: bool) -> Result<ColdFound, Error> {
+        if is_first {
             self.worker.lock().counters().pending.add(1);
         }
-        let search = ColdSearch::new(from, key.into(), Core::<K, V>::LAYOUT, earlier);
-        let (sender, reply) = channel();
-        self.store.reactor()?.search(search, move |search, found| sender.send((search, found)));
-        let (search, found) = reply.await.map_err(abandoned)?;
+        let (search, found) = match search.go_on_in_memory(&self.core().log).transpose() {
+            Some(found) => (search, found),
+            None => {
+                let (sender, reply) = channel();
+                self.store.reactor()?.search(search, move |search, found| sender.send((search, found)));
+                reply.await.map_err(abandoned)?
+            }
+        };
         count_reads(self.worker.lock().counters(), &search);
         found
     }
@@ -345,7 +347,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     ) -> Result<bool, Error> {
         let bytes: Box<[u8]> = key.encode_key()?.as_ref().into();
         let value: Box<[u8]> = value.encode_value()?.as_ref().into();
-        let operation = Conditional::with_value(Key::of(self.core(), &bytes), &value, insert_decision);
+        let operation =
+            Conditional::with_value(Key::of(self.core(), &bytes), &value, insert_decision).keeping_found();
         self.drive(Kind::Conditional, operation, |inserted| *inserted).await
     }
 

@@ -52,6 +52,7 @@ pub(crate) struct Conditional<'k, F> {
     given: &'k [u8],
     /// The mutable word record that this operation has sealed to remove it.
     sealed: Option<Address>,
+    replaces_found: bool,
 }
 
 /// Rounds of a compare-exchange loop before the guard is left and the key looked up again.
@@ -64,7 +65,13 @@ impl<'k, F> Conditional<'k, F> {
 
     /// An operation whose decision may be to put `given`.
     pub(crate) fn with_value(key: Key<'k>, given: &'k [u8], decide: F) -> Self {
-        Self { key, decide, given, sealed: None }
+        Self { key, decide, given, sealed: None, replaces_found: true }
+    }
+
+    /// Says that it leaves a record that it finds as it is.
+    pub(crate) fn keeping_found(mut self) -> Self {
+        self.replaces_found = false;
+        self
     }
 }
 
@@ -88,6 +95,10 @@ where
     #[inline(always)]
     fn key(&self) -> Key<'_> {
         self.key
+    }
+
+    fn replaces_found(&self) -> bool {
+        self.replaces_found
     }
 
     #[inline(always)]

@@ -43,7 +43,8 @@ where
                     counters.pending.add(1);
                 }
                 let key = operation.key().bytes.into();
-                let mut search = ColdSearch::new(from, key, Core::<K, V>::LAYOUT, cold.take());
+                let search = ColdSearch::new(from, key, Core::<K, V>::LAYOUT, cold.take());
+                let mut search = search.for_update(operation.replaces_found());
                 cold = Some(blocking::run(&core.log, &mut search)?);
                 count_reads(counters, &search);
             }
@@ -52,11 +53,16 @@ where
     }
 }
 
-/// Adds a finished search's device reads to a session's counters.
+/// Adds what a finished search has read to a session's counters.
 pub(crate) fn count_reads(counters: &SessionCounters, search: &ColdSearch) {
-    let (reads, bytes) = search.device_reads();
-    counters.device_reads.add(reads);
-    counters.device_read_bytes.add(bytes);
+    let reads = search.reads();
+    counters.device_reads.add(reads.device);
+    counters.device_read_bytes.add(reads.device_bytes);
+    if reads.cache_hits + reads.cache_misses > 0 {
+        counters.cache_hits.add(reads.cache_hits);
+        counters.cache_misses.add(reads.cache_misses);
+        counters.answered_by_cache.add(u64::from(reads.cache_misses == 0));
+    }
 }
 
 /// Removes an obstacle other than a cold record by waiting. The caller holds no guard.

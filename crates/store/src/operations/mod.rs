@@ -108,6 +108,11 @@ pub(crate) trait Operation<K, V> {
     /// Whether it does nothing to a key that has no record: [`absent`](Self::absent) is its result then.
     const NEEDS_RECORD: bool = false;
 
+    /// Whether it will probably append a record in place of the one that it finds on the device: then that one is not worth keeping.
+    fn replaces_found(&self) -> bool {
+        Self::UPDATES
+    }
+
     /// The key.
     fn key(&self) -> Key<'_>;
 

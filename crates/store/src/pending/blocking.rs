@@ -16,6 +16,9 @@ use super::cold_search::{ColdFound, ColdSearch, SearchStep};
 /// # Errors
 /// The device's error, `Corruption` with the address.
 pub(crate) fn run(log: &Arc<HybridLog>, search: &mut ColdSearch) -> Result<ColdFound, Error> {
+    if let Some(found) = search.go_on_in_memory(log)? {
+        return Ok(found);
+    }
     let patience = Nesting::patience();
     with_local_queue(log.device().as_ref(), |queue| {
         loop {

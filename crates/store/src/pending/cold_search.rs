@@ -9,6 +9,11 @@
 //!    and ends when it meets the earlier `from`: the earlier result is joined, so every round makes progress.
 //! 3. A chain's addresses fall strictly, which is checked: damage can't make a search run in circles.
 //!
+//! # Read cache
+//! Where the log has one, a record is looked for there before it is read from the device, and every record that was read is left there:
+//! also those of other keys on the way down a chain, which the next search would read again. Only the record that an operation
+//! found which will probably replace it is not.
+//!
 //! # Memory
 //! A search holds memory for a read or none at all: what it has read is given back before it asks for more, and a search
 //! for which there is no memory now ([`SearchStep::Later`]) holds nothing. So one that waits keeps nobody from going on.
@@ -17,8 +22,9 @@ use std::sync::Arc;
 
 use oxifaster_core::Address;
 use oxifaster_core::error::{Error, ErrorKind};
-use oxifaster_core::hlog::{BlockRead, HybridLog, Patience};
+use oxifaster_core::hlog::{BlockRead, HybridLog, Patience, RecordCache};
 use oxifaster_core::record::{RecordLayout, RecordRef};
+use oxifaster_core::sync::atomic::AtomicU64;
 
 /// The key that a search looks for, as its codec's bytes. Shared with the operation that waits for it.
 pub(crate) type SearchKey = Arc<[u8]>;
@@ -50,8 +56,31 @@ pub(crate) struct ColdSearch {
     /// Result of an earlier search of the same chain further down.
     earlier: Option<ColdFound>,
     read: Option<BlockRead>,
-    device_reads: u64,
-    device_read_bytes: u64,
+    /// The last address that the read cache was asked for.
+    asked: Address,
+    /// A record from there.
+    cached: Vec<AtomicU64>,
+    /// Whether the record that is found will be read again: the cache is to keep it.
+    keeps_found: bool,
+    reads: SearchReads,
+}
+
+/// What a search has read so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SearchReads {
+    pub(crate) device: u64,
+    pub(crate) device_bytes: u64,
+    pub(crate) cache_hits: u64,
+    pub(crate) cache_misses: u64,
+}
+
+/// What a look at a record came to.
+enum Examined {
+    Found(ColdRecord),
+    /// The key's record lies further down.
+    Next,
+    /// More of its words are needed.
+    More,
 }
 
 /// What a search needs next.
@@ -82,9 +111,17 @@ impl ColdSearch {
             layout,
             earlier,
             read: None,
-            device_reads: 0,
-            device_read_bytes: 0,
+            asked: Address::NULL,
+            cached: Vec::new(),
+            keeps_found: true,
+            reads: SearchReads::default(),
         }
+    }
+
+    /// The same for an operation that will probably replace the record that it finds, if `replaces`.
+    pub(crate) fn for_update(mut self, replaces: bool) -> Self {
+        self.keeps_found = !replaces;
+        self
     }
 
     /// The block read to be performed.
@@ -92,9 +129,9 @@ impl ColdSearch {
         self.read.as_mut()
     }
 
-    /// Device reads so far, and their bytes.
-    pub(crate) fn device_reads(&self) -> (u64, u64) {
-        (self.device_reads, self.device_read_bytes)
+    /// What it has read so far.
+    pub(crate) fn reads(&self) -> SearchReads {
+        self.reads
     }
 
     /// Takes the read that was performed, if one was, and goes on as far as possible.
@@ -102,57 +139,84 @@ impl ColdSearch {
     /// # Errors
     /// The device's error, `Corruption` with the address.
     pub(crate) fn advance(&mut self, log: &HybridLog, patience: Patience) -> Result<SearchStep, Error> {
-        if let Some(read) = self.read.take() {
-            self.device_reads += read.device_reads();
-            self.device_read_bytes += read.bytes();
-            if let Some(record) = self.examine(log, read)? {
-                return Ok(self.found(Some(record)));
+        if let Some(mut read) = self.read.take() {
+            self.reads.device += read.device_reads();
+            self.reads.device_bytes += read.bytes();
+            let words = read.verified(log, self.at)?;
+            if let Examined::Found(record) = self.examine(words, log.record_cache())? {
+                return Ok(SearchStep::Found(self.result(Some(record))));
             }
         }
-        self.prepare(log, patience)
-    }
-
-    /// Prepares the read of the record at `at`, or ends the search there.
-    fn prepare(&mut self, log: &HybridLog, patience: Patience) -> Result<SearchStep, Error> {
-        if self.at.is_null() || self.at < log.ring().begin() {
-            return Ok(self.found(None));
-        }
-        if let Some(earlier) = &self.earlier
-            && self.at <= earlier.from
-        {
-            return Ok(self.found(earlier.record.clone()));
+        if let Some(found) = self.go_on_in_memory(log)? {
+            return Ok(SearchStep::Found(found));
         }
         self.read = log.block_read(self.at, self.words, patience)?;
         Ok(if self.read.is_some() { SearchStep::Read } else { SearchStep::Later })
     }
 
-    fn found(&self, record: Option<ColdRecord>) -> SearchStep {
-        SearchStep::Found(ColdFound { from: self.from, record })
+    /// Goes on as far as no device is needed; the result, if that suffices.
+    ///
+    /// # Errors
+    /// `Corruption` with the address.
+    pub(crate) fn go_on_in_memory(&mut self, log: &HybridLog) -> Result<Option<ColdFound>, Error> {
+        loop {
+            if self.at.is_null() || self.at < log.ring().begin() {
+                return Ok(Some(self.result(None)));
+            }
+            if let Some(earlier) = &self.earlier
+                && self.at <= earlier.from
+            {
+                return Ok(Some(self.result(earlier.record.clone())));
+            }
+            let Some(cache) = log.record_cache().filter(|_| self.asked != self.at) else { return Ok(None) };
+            self.asked = self.at;
+            let mut words = std::mem::take(&mut self.cached);
+            if !cache.read(self.at, &mut words) {
+                self.reads.cache_misses += 1;
+                return Ok(None);
+            }
+            self.reads.cache_hits += 1;
+            if let Examined::Found(record) = self.examine(&words, None)? {
+                return Ok(Some(self.result(Some(record))));
+            }
+            self.cached = words;
+        }
     }
 
-    /// Looks at the record at `at` in the blocks that were read: returns it, or decides what is read next.
-    fn examine(&mut self, log: &HybridLog, mut read: BlockRead) -> Result<Option<ColdRecord>, Error> {
-        let words = read.verified(log, self.at)?;
-        let damaged = |what: &str| Error::new(ErrorKind::Corruption, what.to_owned()).with_address(self.at);
+    fn result(&self, record: Option<ColdRecord>) -> ColdFound {
+        ColdFound { from: self.from, record }
+    }
+
+    /// Looks at the record at `at`, of which these are words: returns it, or decides what is read next. A whole record is left in
+    /// the `cache`.
+    fn examine(&mut self, words: &[AtomicU64], cache: Option<&RecordCache>) -> Result<Examined, Error> {
+        let at = self.at;
+        let damaged = |what: &str| Error::new(ErrorKind::Corruption, what.to_owned()).with_address(at);
         let size = match self.layout.size_in(words) {
             Ok(size) => size,
-            Err(error) => return Err(error.with_address(self.at)),
+            Err(error) => return Err(error.with_address(at)),
         };
         let Some(record_words) = words.get(..usize::try_from(size).unwrap_or(usize::MAX)) else {
             self.words = size;
-            return Ok(None);
+            return Ok(Examined::More);
         };
         let record = RecordRef::new(record_words, self.layout);
         let info = record.info();
-        if !info.is_invalid() && record.key_equals(&self.key) {
+        let is_found = !info.is_invalid() && record.key_equals(&self.key);
+        if let Some(cache) = cache
+            && (self.keeps_found || !is_found)
+        {
+            cache.insert(at, record_words);
+        }
+        if is_found {
             let tombstone = info.is_tombstone();
             let value = if tombstone { Box::default() } else { record.value_bytes_immutable()?.into() };
-            return Ok(Some(ColdRecord { tombstone, value }));
+            return Ok(Examined::Found(ColdRecord { tombstone, value }));
         }
-        if info.previous() >= self.at {
+        if info.previous() >= at {
             return Err(damaged("a record's previous address is not below its own"));
         }
         (self.at, self.words) = (info.previous(), self.layout.header_words_min());
-        Ok(None)
+        Ok(Examined::Next)
     }
 }

@@ -233,6 +233,7 @@ where
     type Item = (KA, VA);
     type Output = Vec<bool>;
     const CONDITIONAL: bool = true;
+    const REPLACES_FOUND: bool = false;
 
     #[inline(always)]
     fn appends(candidate: Address) -> bool {
@@ -253,7 +254,7 @@ where
         key: Key<'_>,
     ) -> Result<Ran<()>, Error> {
         let value = value.encode_value()?;
-        let ran = turn.run(Conditional::with_value(key, value.as_ref(), insert_decision))?;
+        let ran = turn.run(Conditional::with_value(key, value.as_ref(), insert_decision).keeping_found())?;
         Ok(ran.map(|inserted| {
             turn.counters.conditional.add(1);
             if inserted {

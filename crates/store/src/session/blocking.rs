@@ -366,7 +366,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     ) -> Result<bool, Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
-        let operation = Conditional::with_value(key, value.as_ref(), insert_decision);
+        let operation = Conditional::with_value(key, value.as_ref(), insert_decision).keeping_found();
         self.worker.drive(operation, |worker, inserted| worker.count_conditional(*inserted))
     }
 

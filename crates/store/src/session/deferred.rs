@@ -116,14 +116,17 @@ impl<'i, T> Deferred<'i, T> {
     }
 
     /// The search of the next operation that waits for its own and is to run (rule 3).
-    pub(crate) fn next_search<K: PersistKey, V: PersistValue>(&mut self) -> Option<Numbered> {
+    pub(crate) fn next_search<B, K: PersistKey, V: PersistValue>(&mut self) -> Option<Numbered>
+    where
+        B: Batched<K, V>,
+    {
         let mut waiting = self.waiting.iter().enumerate().skip(self.started);
         let (number, waiting) = waiting.find(|(_, waiting)| !waiting.from.is_null())?;
         if self.failure.as_ref().is_some_and(|(place, _)| *place < waiting.place) {
             return None;
         }
         self.started = number + 1;
-        Some((number, waiting.search::<K, V>(waiting.from, None)))
+        Some((number, waiting.search::<B, K, V>(waiting.from, None)))
     }
 
     /// Goes on with operation `number`, whose search ended with `result`, and with those that follow it.
@@ -149,7 +152,7 @@ impl<'i, T> Deferred<'i, T> {
             match waiting.run(worker, batch, found) {
                 Ok(Ran::Done(())) => {}
                 Ok(Ran::Cold(from)) => {
-                    let search = waiting.search::<K, V>(from, Some(found.clone()));
+                    let search = waiting.search::<B, K, V>(from, Some(found.clone()));
                     return Resumed::Search((number, search));
                 }
                 Ok(Ran::NoRoom(words)) => return Resumed::NoRoom { number, words },
@@ -185,12 +188,13 @@ impl<'i, T> Waiting<'i, T> {
         Self { place, item, key: key.into(), hash, from, follower: None }
     }
 
-    fn search<K: PersistKey, V: PersistValue>(
+    fn search<B: Batched<K, V>, K: PersistKey, V: PersistValue>(
         &self,
         from: Address,
         earlier: Option<ColdFound>,
     ) -> ColdSearch {
-        ColdSearch::new(from, Arc::clone(&self.key), Core::<K, V>::LAYOUT, earlier)
+        let search = ColdSearch::new(from, Arc::clone(&self.key), Core::<K, V>::LAYOUT, earlier);
+        search.for_update(B::REPLACES_FOUND)
     }
 
     fn run<K: PersistKey, V: PersistValue, B: Batched<K, V, Item = T>>(
@@ -216,7 +220,7 @@ struct Remaining<'a, 'i, K, V, B: Batched<K, V>> {
 
 impl<K: PersistKey, V: PersistValue, B: Batched<K, V>> Searches for Remaining<'_, '_, K, V, B> {
     fn next(&mut self) -> Option<Numbered> {
-        self.deferred.next_search::<K, V>()
+        self.deferred.next_search::<B, K, V>()
     }
 
     fn finished(

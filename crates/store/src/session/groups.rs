@@ -62,6 +62,9 @@ pub(crate) trait Batched<K, V> {
     /// conditional operations read the device and keep an order.
     const CONDITIONAL: bool;
 
+    /// As [`Operation::replaces_found`].
+    const REPLACES_FOUND: bool = Self::CONDITIONAL;
+
     /// Whether an operation whose look-up ended at `candidate`, which is null or not in memory, will probably append a record
     /// in its turn.
     fn appends(candidate: Address) -> bool;

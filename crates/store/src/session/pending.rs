@@ -189,14 +189,20 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
                 return Ok(Started::Done(value));
             }
         };
-        let search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
+        self.worker.counters().pending.add(1);
+        let mut search = ColdSearch::new(from, key.bytes.into(), Core::<K, V>::LAYOUT, None);
+        if let Some(found) = search.go_on_in_memory(&self.worker.core.log)? {
+            count_reads(self.worker.counters(), &search);
+            let value = value_of(&found)?;
+            self.worker.count_read(value.is_some());
+            return Ok(Started::Done(value));
+        }
         let id = PendingId(self.pending.next);
         let reactor = self.store.reactor()?;
         let owed = Owed { inbox: Arc::clone(&self.pending.inbox), id, answered: false };
         reactor.search(search, move |search, result| owed.answer(search, result));
         self.pending.next += 1;
         self.pending.in_flight += 1;
-        self.worker.counters().pending.add(1);
         Ok(Started::Pending(id))
     }
 
@@ -237,10 +243,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
             self.pending.in_flight -= taken.len();
             for (id, search, result) in taken {
                 search.iter().for_each(|search| count_reads(self.worker.counters(), search));
-                let result = result.and_then(|found| match found.record {
-                    Some(record) if !record.tombstone => V::Codec::decode(&record.value).map(Some),
-                    _ => Ok(None),
-                });
+                let result = result.and_then(|found| value_of(&found));
                 self.worker.count_read(matches!(result, Ok(Some(_))));
                 completed.push(Completed { id, result });
             }
@@ -248,5 +251,13 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
                 return completed;
             }
         }
+    }
+}
+
+/// The value that a search has found, if the key is there.
+fn value_of<V: PersistValue>(found: &ColdFound) -> Result<Option<V>, Error> {
+    match &found.record {
+        Some(record) if !record.tombstone => V::Codec::decode(&record.value).map(Some),
+        _ => Ok(None),
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct SessionCounters {
     pub(crate) pending: Counter,
     pub(crate) device_reads: Counter,
     pub(crate) device_read_bytes: Counter,
+    pub(crate) cache_hits: Counter,
+    pub(crate) cache_misses: Counter,
+    /// Searches that needed the cache alone.
+    pub(crate) answered_by_cache: Counter,
 }
 
 /// Operations that completed, by kind.
@@ -77,8 +81,19 @@ pub struct Statistics {
     pub appended_bytes: u64,
     /// Records that were appended and lost the race to be published.
     pub lost_races: u64,
-    /// Operations that had to look at the device.
+    /// Operations that had to look at the device, or at the read cache in its place.
     pub pending_operations: u64,
+    /// Searches of such operations that found all they needed in the read cache. An operation makes one, or another one when its
+    /// record left memory meanwhile.
+    pub answered_by_read_cache: u64,
+    /// Records that were found in the read cache.
+    pub read_cache_hits: u64,
+    /// Records that were looked for in the read cache and had to be read from the device.
+    pub read_cache_misses: u64,
+    /// Records that were taken into the read cache.
+    pub read_cache_inserts: u64,
+    /// Records that left the read cache.
+    pub read_cache_evictions: u64,
     /// Read requests to the device on behalf of operations.
     pub device_reads: u64,
     /// Bytes that they read.
@@ -104,7 +119,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Part of the operations that needed no device read, from 0 to 1; 1 when there were none.
+    /// Part of the operations that needed no device read, from 0 to 1; 1 when there were none. What the read cache answered counts by
+    /// [searches](Self::answered_by_read_cache): where operations need several, it is a little too high.
     ///
     /// # Examples
     /// ```
@@ -115,7 +131,8 @@ impl Statistics {
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     pub fn cache_hit_rate(&self) -> f64 {
         let total = self.operations.total();
-        if total == 0 { 1.0 } else { 1.0 - self.pending_operations.min(total) as f64 / total as f64 }
+        let waited = self.pending_operations.saturating_sub(self.answered_by_read_cache).min(total);
+        if total == 0 { 1.0 } else { 1.0 - waited as f64 / total as f64 }
     }
 
     pub(crate) fn add(&mut self, session: &SessionCounters) {
@@ -135,5 +152,8 @@ impl Statistics {
         self.pending_operations += session.pending.get();
         self.device_reads += session.device_reads.get();
         self.device_read_bytes += session.device_read_bytes.get();
+        self.answered_by_read_cache += session.answered_by_cache.get();
+        self.read_cache_hits += session.cache_hits.get();
+        self.read_cache_misses += session.cache_misses.get();
     }
 }

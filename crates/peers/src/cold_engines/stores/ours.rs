@@ -1,11 +1,12 @@
 //! This repository's store, on the device with rings.
 //!
 //! Its memory is divided as the program does it: half for the index at most, the largest table that fits into it with a quarter of
-//! overflow (but not more buckets than a fifth of the keys), overflow for the rest of that half as far as the keys need it, and the
-//! log's newest pages for all that is left.
+//! overflow (but not more buckets than a fifth of the keys), overflow for the rest of that half as far as the keys need it. What is left
+//! is for records: an eighth for the log's newest pages, since nothing is written here, and the rest for the read cache.
 
 use std::sync::Arc;
 
+use oxifaster::cache::ReadCacheConfig;
 use oxifaster::codec::PersistValue;
 use oxifaster::device::{IoUringDevice, IoUringOptions, RingUse};
 use oxifaster::store::{FasterKv, FasterKvConfig, Session};
@@ -51,13 +52,15 @@ fn config(demand: Demand<'_>) -> FasterKvConfig {
     // Buckets for all entries were each of them full, and half of them more for those that are not.
     let wanted = (demand.keys / BUCKET_ENTRIES * 3 / 2).saturating_sub(table_size);
     let overflow_buckets = wanted.min(half / BUCKET_BYTES - table_size).max(table_size / 4);
-    let log = rest - (table_size + overflow_buckets) * BUCKET_BYTES;
+    // The checksums are a 64th beside it.
+    let records = (rest - (table_size + overflow_buckets) * BUCKET_BYTES) / 65 * 64;
+    let log = records / 8;
     FasterKvConfig {
         table_size,
         overflow_buckets: Some(overflow_buckets),
-        // The checksums are a 64th beside it.
-        log_memory_size: log / 65 * 64,
+        log_memory_size: log,
         reads_in_flight: demand.depth,
+        read_cache: Some(ReadCacheConfig::default().with_mem_size(records - log)),
         ..Default::default()
     }
 }

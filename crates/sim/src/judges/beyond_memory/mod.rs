@@ -14,7 +14,7 @@ use std::sync::Arc;
 use oxifaster_device::FileSystemDisk;
 use oxifaster_device::sync::atomic::{AtomicBool, Ordering};
 use oxifaster_device::sync::thread;
-use oxifaster_store::{FasterKv, FasterKvConfig};
+use oxifaster_store::{FasterKv, FasterKvConfig, ReadCacheConfig};
 
 use self::private::Private;
 use self::resident::{Sampler, resident_bytes};
@@ -143,6 +143,7 @@ fn config<S: Shape>(options: &BeyondMemoryOptions) -> FasterKvConfig {
         // About four keys a bucket: chains of records on the device are short.
         table_size: (records / 4).next_power_of_two().max(1 << 10),
         log_memory_size: options.log_memory_bytes,
+        read_cache: Some(ReadCacheConfig::default().with_mem_size(options.log_memory_bytes / 8)),
         ..FasterKvConfig::default()
     }
 }

@@ -93,16 +93,7 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
         match run(seed, options.threads, per_thread, end) {
             Ok(counts) => {
                 checked += counts.checked;
-                sum.flushes += counts.flushes;
-                sum.pages_evicted += counts.pages_evicted;
-                sum.device_reads += counts.device_reads;
-                sum.delayed += counts.delayed;
-                sum.reordered += counts.reordered;
-                sum.keys_found += counts.keys_found;
-                sum.load.by_futures += counts.load.by_futures;
-                sum.load.dropped_futures += counts.load.dropped_futures;
-                sum.in_memory += counts.in_memory;
-                sum.pages_reclaimed += counts.pages_reclaimed;
+                sum.add(&counts);
             }
             Err(message) => {
                 report.note("replay_seed", seed);
@@ -122,6 +113,8 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
     report.note("flushes", sum.flushes);
     report.note("pages_evicted", sum.pages_evicted);
     report.note("device_reads", sum.device_reads);
+    report.note("read_cache_hits", sum.read_cache_hits);
+    report.note("read_cache_evictions", sum.read_cache_evictions);
     report.note("delayed", sum.delayed);
     report.note("reordered", sum.reordered);
     report.note("keys_found", sum.keys_found);
@@ -130,7 +123,16 @@ pub fn judge(options: &LinearizeOptions, progress: Progress<'_>) -> Report {
     report.note("in_memory", sum.in_memory);
     report.note("pages_reclaimed", sum.pages_reclaimed);
     if report.guilty().is_none() && checked.operations >= ENOUGH_OPERATIONS {
-        report.require(&["overlapping", "flushes", "pages_evicted", "device_reads", "delayed", "reordered"]);
+        report.require(&[
+            "overlapping",
+            "flushes",
+            "pages_evicted",
+            "device_reads",
+            "read_cache_hits",
+            "read_cache_evictions",
+            "delayed",
+            "reordered",
+        ]);
         report.require(&["by_futures", "dropped_futures"]);
         report.require(if options.crash { &["keys_found"] } else { &["in_memory", "pages_reclaimed"] });
     }

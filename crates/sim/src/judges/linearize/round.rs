@@ -37,6 +37,8 @@ pub(super) struct RoundCounts {
     pub(super) flushes: u64,
     pub(super) pages_evicted: u64,
     pub(super) device_reads: u64,
+    pub(super) read_cache_hits: u64,
+    pub(super) read_cache_evictions: u64,
     pub(super) delayed: u64,
     pub(super) reordered: u64,
     pub(super) keys_found: u64,
@@ -45,6 +47,24 @@ pub(super) struct RoundCounts {
     pub(super) pages_reclaimed: u64,
     /// Operations of stores without a device.
     pub(super) in_memory: u64,
+}
+
+impl RoundCounts {
+    /// Adds those of another round, but for what was checked.
+    pub(super) fn add(&mut self, round: &Self) {
+        self.flushes += round.flushes;
+        self.pages_evicted += round.pages_evicted;
+        self.device_reads += round.device_reads;
+        self.read_cache_hits += round.read_cache_hits;
+        self.read_cache_evictions += round.read_cache_evictions;
+        self.delayed += round.delayed;
+        self.reordered += round.reordered;
+        self.keys_found += round.keys_found;
+        self.load.by_futures += round.load.by_futures;
+        self.load.dropped_futures += round.load.dropped_futures;
+        self.in_memory += round.in_memory;
+        self.pages_reclaimed += round.pages_reclaimed;
+    }
 }
 
 type StoreOf<S> = FasterKv<<S as Shape>::Key, <S as Shape>::Value, FaultDevice>;
@@ -127,6 +147,8 @@ impl<S: Stored> Round<S> {
         let statistics = self.store.stats();
         self.counts.pages_evicted = statistics.pages_evicted;
         self.counts.device_reads = statistics.device_reads;
+        self.counts.read_cache_hits = statistics.read_cache_hits;
+        self.counts.read_cache_evictions = statistics.read_cache_evictions;
         let faults = self.device.counts();
         self.counts.delayed = faults.delayed;
         self.counts.reordered = faults.reordered_batches;

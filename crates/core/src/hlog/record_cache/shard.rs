@@ -91,6 +91,23 @@ impl Shard {
         self.hand.lock().counts
     }
 
+    /// Checks invariants 1 to 3; returns how many pieces of padding there are.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn check_ring(&self) -> usize {
+        let hand = self.hand.lock();
+        assert!(hand.oldest <= hand.end && hand.end <= hand.oldest + self.length, "{hand:?}");
+        assert_eq!(self.reserved.load(Ordering::Relaxed), hand.end);
+        let (mut position, mut padding) = (hand.oldest, 0);
+        while position < hand.end {
+            let head = self.head_at(position);
+            assert!(head.words < self.words_from(position).len(), "{head:?} at {position} leaves the ring");
+            padding += usize::from(head.address.is_null());
+            position += head.words as u64 + 1;
+        }
+        assert_eq!(position, hand.end, "the entries end elsewhere");
+        padding
+    }
+
     fn line(&self, place: Place) -> &[AtomicU64] {
         let lines = self.memory.get(self.directory.clone()).unwrap_or_default().as_chunks::<LINE_WORDS>().0;
         lines.get(place.line(lines.len())).map_or(&[], |line| line)

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
+use oxifaster_device::Words;
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 
+use super::shard::{Eviction, Shard};
+use super::slot::Place;
 use super::{LINE_WORDS, RECORD_CACHE_BYTES_MIN, RecordCache, RecordCacheConfig, directory_words};
 use crate::address::Address;
 
@@ -24,6 +27,13 @@ fn record(address: Address, words: usize) -> Vec<AtomicU64> {
     (0..words as u64).map(|place| AtomicU64::new(address.words() << 16 | place)).collect()
 }
 
+fn expect_record(found: &[AtomicU64], address: Address, words: usize) {
+    let plain = |record: &[AtomicU64]| -> Vec<u64> {
+        record.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+    };
+    assert_eq!(plain(found), plain(&record(address, words)), "the record at {address}");
+}
+
 fn insert(cache: &RecordCache, address: Address, words: usize) {
     cache.insert(address, &record(address, words));
 }
@@ -33,9 +43,7 @@ fn has(cache: &RecordCache, address: Address, words: usize) -> bool {
     let mut found = Vec::new();
     let is_here = cache.read(address, &mut found);
     if is_here {
-        let plain = |record: &[AtomicU64]| record.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-        let (found, expected): (Vec<u64>, Vec<u64>) = (plain(&found), plain(&record(address, words)));
-        assert_eq!(found, expected, "the record at {address}");
+        expect_record(&found, address, words);
     }
     is_here
 }
@@ -138,6 +146,34 @@ fn the_directory_leaves_room_for_entries() {
             );
         }
     }
+}
+
+/// Rings of many lengths, records of all sizes that they take, and every third one read again: so entries are moved by every distance, also over
+/// themselves and around the ring's end.
+#[test]
+fn entries_lie_one_behind_the_other_whatever_moves() {
+    let (mut padded, mut kept) = (0, 0);
+    for length in 64..150 {
+        let memory = std::sync::Arc::new(Words::zeroed(4 * LINE_WORDS + length).unwrap());
+        let eviction = Eviction { young_fraction: 0.0, second_chance: true };
+        let shard = Shard::new(memory, 0..4 * LINE_WORDS, 4 * LINE_WORDS..4 * LINE_WORDS + length, eviction);
+        for number in 0..3000 {
+            let at = address(number * 7);
+            let words = usize::try_from(at.words() * 31 / 7).unwrap() % (length / 8);
+            shard.insert(Place::of(at), at, &record(at, words));
+            padded += shard.check_ring();
+            for before in 0..12_u64.min(number) {
+                let at = address((number - before) * 7);
+                let words = usize::try_from(at.words() * 31 / 7).unwrap() % (length / 8);
+                let mut found = Vec::new();
+                if before % 3 == 0 && shard.read(Place::of(at), at, &mut found) {
+                    expect_record(&found, at, words);
+                }
+            }
+        }
+        kept += shard.counts().kept;
+    }
+    assert!(padded > 1000 && kept > 1000, "{padded} {kept}");
 }
 
 #[test]

@@ -35,7 +35,8 @@ const READS_IN_FLIGHT_MAX: usize = 4096;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct FasterKvConfig {
-    /// Buckets of the hash index, a power of two from 1 to 2^31. A bucket takes 64 bytes and carries about 7 keys.
+    /// Buckets of the hash index, a power of two from 1 to 2^31. A bucket takes 64 bytes and has 7 entries; up to 5 keys for each bucket
+    /// is what to plan with, 2 to 3 for the fastest batches (`docs/performance.md` has the table).
     pub table_size: u64,
     /// Memory for the newest part of the log, in bytes: at least six pages, rounded down to whole pages.
     pub log_memory_size: u64,
@@ -65,7 +66,7 @@ pub struct FasterKvConfig {
 pub const PAGES_WANTED: u64 = 16;
 
 impl Default for FasterKvConfig {
-    /// 64 Ki buckets (4 MiB, about 450,000 keys) and 256 MiB of log memory in 4 MiB pages.
+    /// 64 Ki buckets (4 MiB, for about 330,000 keys) and 256 MiB of log memory in 4 MiB pages.
     fn default() -> Self {
         Self {
             table_size: 1 << 16,

@@ -28,7 +28,7 @@ pub(super) const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 pub(super) const TAG_MASK: u64 = ((1 << TAG_BITS) - 1) << ADDRESS_BITS;
 /// Nobody follows an entry with this bit; in an overflow word it means frozen.
 pub(super) const TENTATIVE: u64 = 1 << 62;
-/// The address lies in the read cache. No part sets it yet; every compare-exchange of a log address clears it.
+/// Reserved for copies in the chain: no part sets it, and the read cache needs no mark. Every compare-exchange of a log address clears it.
 pub(super) const READ_CACHE: u64 = 1 << 63;
 /// The address field of an entry that has no record yet.
 pub(super) const NO_RECORD: u64 = 1;

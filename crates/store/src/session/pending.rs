@@ -21,7 +21,7 @@ pub struct PendingId(u64);
 /// What starting a read came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started<V> {
-    /// The record was in memory: this is the result.
+    /// The record was in memory or in the read cache: this is the result.
     Done(Option<V>),
     /// The record is being read from the device: [`Session::complete_pending`] will bring the result.
     Pending(PendingId),
@@ -145,7 +145,7 @@ impl<V> Default for PendingReads<V> {
 }
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
-    /// Starts a read. A record in memory is read at once; one on the device is requested, and the call returns.
+    /// Starts a read. A record in memory, or in the read cache, is read at once; one on the device is requested, and the call returns.
     ///
     /// # Errors
     /// As [`read`](Self::read), as far as they are known at once; `Io` when no thread can be started for device reads.

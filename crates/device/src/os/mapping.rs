@@ -64,12 +64,13 @@ impl Mapping {
         let start = unsafe { base.byte_add(padding) }.cast::<u64>();
         #[cfg(target_os = "linux")]
         if huge {
+            huge_pages::report_if_off();
             // SAFETY: obligation 1: the advised range is ours, and the advice changes no content.
             let advised = unsafe {
                 rustix::mm::madvise(start.as_ptr().cast(), bytes, rustix::mm::Advice::LinuxHugepage)
             };
             if let Err(error) = advised {
-                tracing::debug!(bytes, %error, "huge pages were refused; ordinary pages are used");
+                tracing::warn!(bytes, %error, "huge pages were refused: ordinary pages are used, which are slower");
             }
         }
         Ok(Self { start, len_words, mapped: (base, mapped_bytes) })
@@ -110,5 +111,39 @@ impl Drop for Mapping {
             // SAFETY: obligation 2: the same layout as at creation.
             unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), layout) };
         }
+    }
+}
+
+/// Whether the system gives huge pages to who asks for them. One that never does accepts the advice all the same.
+#[cfg(target_os = "linux")]
+mod huge_pages {
+    use std::sync::Once;
+
+    const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+    /// Says once in a process that there are none.
+    pub(super) fn report_if_off() {
+        static REPORTED: Once = Once::new();
+        REPORTED.call_once(|| {
+            // A kernel without the file has said so by refusing the advice.
+            if std::fs::read_to_string(SETTING).is_ok_and(|setting| is_off(&setting)) {
+                tracing::warn!(
+                    "huge pages are switched off ({SETTING} is 'never'): operations on large stores are slower; 'madvise' lets this \
+                     process have them"
+                );
+            }
+        });
+    }
+
+    /// The chosen word of the setting stands in brackets.
+    fn is_off(setting: &str) -> bool {
+        setting.contains("[never]")
+    }
+
+    #[cfg(test)]
+    #[test]
+    fn the_chosen_word_counts() {
+        assert!(is_off("always madvise [never]\n"));
+        assert!(!is_off("always [madvise] never\n") && !is_off(""));
     }
 }

@@ -267,7 +267,7 @@ fn many_threads_share_a_cache_that_is_too_small() {
 fn a_store_in_memory_alone_takes_none() {
     let store = FasterKv::<u64, u64, _>::with_read_cache(FasterKvConfig::default(), NullDisk::new(), cache())
         .unwrap();
-    assert_eq!(store.memory_plan().read_cache_bytes, 0);
+    assert_eq!(store.memory_plan(), FasterKvConfig::default().memory_plan());
     let stored = FasterKv::<u64, u64, _>::with_read_cache(config(), FaultDevice::new(1), cache()).unwrap();
     assert_eq!(stored.memory_plan().read_cache_bytes, 4 << 20);
     assert_eq!(stored.memory_plan(), stored.config().memory_plan());

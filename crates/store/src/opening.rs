@@ -128,12 +128,11 @@ impl<'a, K: PersistKey, V: PersistValue> Opening<'a, K, V> {
             self.opened.log.set_owner_facts(facts)?;
         }
         self.opened.start()?;
-        let mut plan = self.room.plan();
+        let mut room = self.room;
         if core.log.record_cache().is_none() {
-            plan.checksum_cache_bytes = plan.checksum_cache_bytes.min(plan.log_bytes / 64).max(64 << 10);
-            plan.read_cache_bytes = 0;
+            room.config.read_cache = None;
         }
-        Ok((core, plan, report))
+        Ok((core, room.plan(), report))
     }
 }
 

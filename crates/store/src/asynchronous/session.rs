@@ -142,7 +142,8 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
                     let key = operation.key().bytes.into();
                     let is_first = cold.is_none();
                     let search = ColdSearch::new(from, key, Core::<K, V>::LAYOUT, cold.take());
-                    cold = Some(self.search(search.for_update(operation.replaces_found()), is_first).await?)
+                    cold =
+                        Some(self.search(search.replacing_found(operation.replaces_found()), is_first).await?)
                 }
                 Obstacle::Room(words) if self.core().log.is_persistent() => {
                     // A page that has a ready frame is turned here: only waiting for one is the other thread's.

@@ -44,7 +44,7 @@ where
                 }
                 let key = operation.key().bytes.into();
                 let search = ColdSearch::new(from, key, Core::<K, V>::LAYOUT, cold.take());
-                let mut search = search.for_update(operation.replaces_found());
+                let mut search = search.replacing_found(operation.replaces_found());
                 cold = Some(blocking::run(&core.log, &mut search)?);
                 count_reads(counters, &search);
             }

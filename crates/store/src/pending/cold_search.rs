@@ -119,7 +119,7 @@ impl ColdSearch {
     }
 
     /// The same for an operation that will probably replace the record that it finds, if `replaces`.
-    pub(crate) fn for_update(mut self, replaces: bool) -> Self {
+    pub(crate) fn replacing_found(mut self, replaces: bool) -> Self {
         self.keeps_found = !replaces;
         self
     }

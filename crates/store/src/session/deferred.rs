@@ -194,7 +194,7 @@ impl<'i, T> Waiting<'i, T> {
         earlier: Option<ColdFound>,
     ) -> ColdSearch {
         let search = ColdSearch::new(from, Arc::clone(&self.key), Core::<K, V>::LAYOUT, earlier);
-        search.for_update(B::REPLACES_FOUND)
+        search.replacing_found(B::REPLACES_FOUND)
     }
 
     fn run<K: PersistKey, V: PersistValue, B: Batched<K, V, Item = T>>(

@@ -122,7 +122,7 @@ impl Shard {
     /// Copies the record at `address` into `record`, if it is here.
     pub(super) fn read(&self, place: Place, address: Address, record: &mut Vec<AtomicU64>) -> bool {
         self.line(place).iter().any(|slot| {
-            // Acquire pairs with the release in `publish`: the entry's words are visible.
+            // Acquire pairs with the release in `replace`: the entry's words are visible.
             let seen =
                 Slot::from_bits(slot.load(order_unless(Mutation::CacheSlotRelaxed, Ordering::Acquire)));
             let found = seen.is_for(place) && self.copy(seen.position(), address, record);

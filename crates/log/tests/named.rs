@@ -202,3 +202,30 @@ fn an_iterator_that_is_opened_again_before_a_commit_does_not_go_back() {
         [4]
     );
 }
+
+#[test]
+fn a_cut_takes_what_an_iterator_had_completed_and_nothing_else() {
+    let device = FaultDevice::new(1);
+    let log = open(&device);
+    let addresses: Vec<_> = (0..10_u8).map(|number| log.append(&[number]).unwrap()).collect();
+    log.commit().unwrap();
+    let mut iterator = log.named_iterator("consumer").unwrap();
+    for _ in 0..8 {
+        iterator.try_next().unwrap().unwrap();
+    }
+    iterator.complete().unwrap();
+    log.commit().unwrap();
+    log.truncate_suffix(addresses[6]).unwrap();
+    // Nothing was asked for since the cut: the iterator stands where it stood, and the log keeps the place of the cut.
+    iterator.complete().unwrap();
+    log.commit().unwrap();
+    assert_eq!(log.position("consumer"), Some(addresses[6]));
+    assert!(iterator.completed() > addresses[6]);
+    let instead = log.append(&[60]).unwrap();
+    log.commit().unwrap();
+    assert_eq!(iterator.try_next().unwrap().unwrap(), (instead, vec![60]));
+    // A consumer that is opened again sees neither what it completed nor what was dropped.
+    drop(log);
+    let log = open(&device.reopen());
+    assert_eq!(log.named_iterator("consumer").unwrap().try_next().unwrap().unwrap(), (instead, vec![60]));
+}

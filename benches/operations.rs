@@ -30,7 +30,7 @@ struct Size {
 /// A benchmark: loads, runs the operations, and says when they began.
 type Run = fn(Size) -> Instant;
 
-const BENCHMARKS: [(&str, Run); 18] = [
+const BENCHMARKS: [(&str, Run); 20] = [
     ("read", |size| numbers(size, |session, keys| each(keys, |key| session.read(key).expect("read")))),
     ("read_absent", |size| {
         numbers(size, |session, keys| each(keys, |key| session.read(&!key).expect("read")))
@@ -106,6 +106,26 @@ const BENCHMARKS: [(&str, Run); 18] = [
             value,
             |session, keys| {
                 each(keys, |key| session.upsert(*key, [8; 100]).expect("upsert"));
+            },
+        )
+    }),
+    ("read_100_bytes_batch", |size| {
+        store(
+            size,
+            |key| key,
+            |_| [7_u8; 100],
+            |session, keys| batches(keys, |keys| session.read_batch(keys).expect("read_batch")),
+        )
+    }),
+    ("upsert_100_bytes_batch", |size| {
+        store(
+            size,
+            |key| key,
+            |_| [7_u8; 100],
+            |session, keys| {
+                let pairs: Vec<(u64, [u8; 100])> =
+                    keys.iter().take(BATCH).map(|key| (*key, [8; 100])).collect();
+                batches(keys, |_| session.upsert_batch(&pairs).expect("upsert_batch"));
             },
         )
     }),

@@ -34,6 +34,22 @@ impl Sample for [u64; 8] {
     }
 }
 
+/// Fixed: 101 bytes, of no word's length.
+impl Sample for [u8; 101] {
+    fn of(number: u64) -> Self {
+        let bytes = number.to_le_bytes();
+        let mut value = [0; 101];
+        value.iter_mut().enumerate().for_each(|(at, byte)| *byte = bytes[at % 8] ^ (at / 8) as u8);
+        if number == 0 { [0; 101] } else { value }
+    }
+
+    fn number(&self) -> u64 {
+        let number = self.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        assert!(*self == Self::of(number), "a torn value: {self:?}");
+        number
+    }
+}
+
 /// Varlen: 8 to 127 bytes, and another length for the next number.
 impl Sample for Vec<u8> {
     fn of(number: u64) -> Self {

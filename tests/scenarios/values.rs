@@ -78,6 +78,11 @@ fn torn_value() {
     torn_value_of::<[u64; 8]>(1);
 }
 
+#[test]
+fn torn_value_of_odd_length() {
+    torn_value_of::<[u8; 101]>(1);
+}
+
 /// Two writers of one key: whoever wins, its value is whole.
 #[test]
 fn torn_value_with_two_writers() {
@@ -230,16 +235,24 @@ fn values_near_a_page() {
 }
 
 fn check_pairs<
-    K: PersistKey + PartialEq + std::fmt::Debug,
+    K: PersistKey + Clone + PartialEq + std::fmt::Debug,
     V: PersistValue + PartialEq + std::fmt::Debug,
     D: StorageDevice,
 >(
     session: &mut Session<K, V, D>,
     pairs: &[(K, V)],
 ) {
+    // What a buffer had before is gone.
+    let mut bytes = vec![77; 50];
     for (key, value) in pairs {
         assert!(session.read(key).unwrap().as_ref() == Some(value), "another value at {key:?}");
+        assert!(session.read_into(key, &mut bytes).unwrap());
+        let decoded = <V::Codec as oxifaster::codec::ValueCodec<V>>::decode(&bytes).unwrap();
+        assert!(decoded == *value, "another value at {key:?}: {bytes:?}");
     }
+    let keys: Vec<K> = pairs.iter().map(|(key, _)| key.clone()).collect();
+    let together = session.read_batch(&keys).unwrap();
+    assert!(together.iter().flatten().eq(pairs.iter().map(|(_, value)| value)), "other values in a batch");
 }
 
 /// Writes pairs, reads them from memory, from the device and after opening again; then deletes every other one.
@@ -305,6 +318,9 @@ fn zero_and_extreme_keys() {
     extremes(&[i64::MIN, -1, 0, i64::MAX], &[0_u8, 255]);
     extremes(&[[0_u8; 17], [255; 17]], &[[0_u64; 8], [u64::MAX; 8]]);
     extremes(&[(0_u32)], &[()]);
+    extremes(&numbers, &[[1_u8; 13], [255; 13]]);
+    extremes(&numbers, &[[2_u8; 100], [254; 100]]);
+    extremes(&numbers, &[[3_u8; 135], [253; 135]]);
     let text = ["", "\0", "\0\0", " ", "a", "a\0", "\u{10ffff}", "12345678", "12345678\0"];
     let text: Vec<String> = text.map(str::to_owned).into();
     extremes(&text, &text);

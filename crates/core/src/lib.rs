@@ -15,6 +15,7 @@ pub mod index;
 pub mod prefetch;
 pub mod record;
 pub mod status;
+mod word_copy;
 pub mod zeros;
 
 mod mutation;

@@ -82,6 +82,13 @@ impl<T: Pod> ValueCodec<T> for BlittableCodec<T> {
     fn initial() -> T {
         Zeroable::zeroed()
     }
+
+    const IS_PLAIN: bool = true;
+
+    #[inline(always)]
+    fn plain_bytes(value: &mut T) -> &mut [u8] {
+        bytemuck::bytes_of_mut(value)
+    }
 }
 
 /// A `Pod` type that is a key and a value, stored as its own bytes. One line for a type of yours:
@@ -169,5 +176,12 @@ impl<T: Pod> ValueCodec<Plain<T>> for BlittableCodec<T> {
     #[inline]
     fn initial() -> Plain<T> {
         Plain(Zeroable::zeroed())
+    }
+
+    const IS_PLAIN: bool = true;
+
+    #[inline(always)]
+    fn plain_bytes(value: &mut Plain<T>) -> &mut [u8] {
+        bytemuck::bytes_of_mut(&mut value.0)
     }
 }

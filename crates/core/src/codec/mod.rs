@@ -106,6 +106,16 @@ pub trait ValueCodec<V> {
     /// What a read-modify-write of an absent key starts from.
     fn initial() -> V;
 
+    /// Whether the memory of a value is its encoding and any bytes are a value: a read copies right into it, not into a buffer first.
+    const IS_PLAIN: bool = false;
+
+    /// The memory of a value; none of it, unless [`IS_PLAIN`](Self::IS_PLAIN).
+    #[inline]
+    fn plain_bytes(value: &mut V) -> &mut [u8] {
+        let _ = value;
+        &mut []
+    }
+
     /// Decodes a word value ([`IS_WORD`](Self::IS_WORD)); bytes beyond the extent are zero.
     ///
     /// # Errors

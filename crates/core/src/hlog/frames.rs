@@ -143,9 +143,10 @@ impl Frames {
         }
         let all = self.words(address);
         let words = words.min(PREFETCH_WORDS_MAX);
-        for word in all.iter().take(words).step_by(LEAD_WORDS).skip(1).chain(all.get(words - 1)) {
-            prefetch(word);
+        for line in 1..words.div_ceil(LEAD_WORDS) {
+            all.get(line * LEAD_WORDS).into_iter().for_each(prefetch);
         }
+        all.get(words - 1).into_iter().for_each(prefetch);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::codec::word_of;
 use crate::error::{Error, ErrorKind};
 use crate::mutation::{Mutation, planted};
+use crate::word_copy;
 
 /// Rounds in which a reader tries to get between the writers before it gives up for now.
 const READ_ROUNDS_MAX: u32 = if cfg!(loom) { 2 } else { 64 };
@@ -181,17 +182,11 @@ impl<'g> RecordRef<'g> {
 
     #[inline(always)]
     pub(super) fn store_bytes(self, at: usize, bytes: &[u8]) {
-        let words = self.words.get(at..at + bytes.len().div_ceil(8)).unwrap_or_default();
-        debug_assert!(words.len() * 8 >= bytes.len(), "{} bytes do not fit", bytes.len());
-        let (whole, rest) = bytes.as_chunks::<8>();
-        let (blocks, few) = whole.as_chunks::<BLOCK>();
-        let (word_blocks, _) = words.as_chunks::<BLOCK>();
-        for (words, bytes) in word_blocks.iter().zip(blocks) {
-            store_words(words, bytes);
-        }
-        store_words(words.get(blocks.len() * BLOCK..).unwrap_or_default(), few);
-        if let Some(word) = words.get(whole.len()) {
-            word.store(last_word(bytes, rest), Ordering::Relaxed);
+        let words = self.words.get(at..at + bytes.len().div_ceil(8));
+        debug_assert!(words.is_some(), "{} bytes do not fit", bytes.len());
+        // In this form the compiler knows how many words there are when it knows how many bytes.
+        if let Some(words) = words {
+            word_copy::store_bytes(words, bytes);
         }
     }
 
@@ -334,6 +329,37 @@ impl<'g> RecordRef<'g> {
     /// Copies the value of a fixed or varlen record; `None` when writers kept getting in the way.
     #[inline(always)]
     pub fn read_value(self, out: &mut WordBuffer) -> Option<Snapshot> {
+        self.read_words(|words, len_bytes| {
+            word_copy::load_bytes(words, bytemuck::cast_slice_mut(out.start(words.len())));
+            out.len_bytes = len_bytes;
+        })
+    }
+
+    /// Copies the value of a fixed record into `out`, which is as long; false when writers kept getting in the way, and `out` is any
+    /// bytes then.
+    #[inline(always)]
+    #[must_use]
+    pub fn read_fixed(self, out: &mut [u8]) -> bool {
+        self.read_words(|words, _| word_copy::load_bytes(words, out)).is_some()
+    }
+
+    /// Replaces the content of `out` by the value of a fixed or varlen record; false when writers kept getting in the way, and `out` has
+    /// any content then.
+    #[inline(always)]
+    #[must_use]
+    pub fn read_bytes(self, out: &mut Vec<u8>) -> bool {
+        let copied = self.read_words(|words, len_bytes| {
+            out.clear();
+            out.reserve(words.len() * 8);
+            word_copy::append_words(words, out);
+            out.truncate(len_bytes);
+        });
+        copied.is_some()
+    }
+
+    /// Lets `copy` look at the words of a fixed or varlen value, again if somebody has written them meanwhile.
+    #[inline(always)]
+    fn read_words(self, mut copy: impl FnMut(&[AtomicU64], usize)) -> Option<Snapshot> {
         let guard = self.word(self.layout.guard_at());
         let value_at = self.value_start();
         for _ in 0..READ_ROUNDS_MAX {
@@ -346,9 +372,7 @@ impl<'g> RecordRef<'g> {
                 continue;
             }
             let len_bytes = self.layout.fixed_value_bytes().unwrap_or(split(sequence).0 as usize);
-            let words = self.words.get(value_at..value_at + len_bytes.div_ceil(8))?;
-            copy_words(words, out.start(words.len()));
-            out.len_bytes = len_bytes;
+            copy(self.words.get(value_at..value_at + len_bytes.div_ceil(8))?, len_bytes);
             // Pairs with the writer's Release fence: if a word came from a later write, its odd sequence is seen below.
             if !planted(Mutation::RecordReadWithoutFence) {
                 fence(Ordering::Acquire);
@@ -386,34 +410,6 @@ impl<'g> RecordRef<'g> {
         let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
         copy_bytes(self.words, at, len, &mut bytes);
         Ok(bytes)
-    }
-}
-
-/// Words that are copied without a branch between them.
-const BLOCK: usize = 8;
-
-/// Loads as many words as both have.
-#[inline(always)]
-fn copy_words(from: &[AtomicU64], to: &mut [u64]) {
-    let (from_blocks, from_few) = from.as_chunks::<BLOCK>();
-    let (to_blocks, to_few) = to.as_chunks_mut::<BLOCK>();
-    for (from, to) in from_blocks.iter().zip(to_blocks) {
-        load_words(from, to);
-    }
-    load_words(from_few, to_few);
-}
-
-#[inline(always)]
-fn load_words(from: &[AtomicU64], to: &mut [u64]) {
-    for (from, to) in from.iter().zip(to) {
-        *to = from.load(Ordering::Relaxed);
-    }
-}
-
-#[inline(always)]
-fn store_words(to: &[AtomicU64], from: &[[u8; 8]]) {
-    for (to, from) in to.iter().zip(from) {
-        to.store(u64::from_le_bytes(*from), Ordering::Relaxed);
     }
 }
 

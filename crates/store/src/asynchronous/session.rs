@@ -12,12 +12,12 @@ use oxifaster_device::StorageDevice;
 
 use crate::faster_kv::FasterKv;
 use crate::operations::{
-    Conditional, Core, Delete, Key, Obstacle, Operation, Read, RmwOutcome, Step, Upsert, count_reads,
-    remove_obstacle,
+    Conditional, Core, Decoded, Delete, Key, Obstacle, Operation, Read, RmwOutcome, Step, Upsert,
+    count_reads, remove_obstacle,
 };
 use crate::pending::{ColdFound, ColdSearch};
 use crate::session::{
-    Worker, add_decision, decode, exchange_decision, insert_decision, remove_decision, rmw_decision,
+    Worker, add_decision, exchange_decision, insert_decision, remove_decision, rmw_decision,
 };
 
 /// A session whose operations are futures, for any executor.
@@ -205,7 +205,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> AsyncSession<K, V, D> {
     {
         let bytes: Box<[u8]> = key.key_bytes()?.as_ref().into();
         let key = Key::of(self.core(), &bytes);
-        self.drive(Kind::Read, Read { key, sink: decode::<V> }, Option::is_some).await
+        self.drive(Kind::Read, Read { key, sink: Decoded }, Option::is_some).await
     }
 
     /// As [`Session::upsert`](crate::Session::upsert).

@@ -1,36 +1,119 @@
 //! Read: the newest value of a key, wherever it is.
 
-use std::marker::PhantomData;
-
 use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
-use oxifaster_core::record::RecordRef;
+use oxifaster_core::record::{RecordRef, WordBuffer};
 use oxifaster_core::sync::canary;
 
 use super::{Context, Core, Key, Located, Obstacle, Operation, Step};
 
-/// A read. `sink` turns the value's bytes into the result, so that copies are made only where they are wanted.
-pub(crate) struct Read<'k, F> {
+/// A read. `sink` makes the result of the value, so that copies are made only where they are wanted.
+pub(crate) struct Read<'k, S> {
     pub(crate) key: Key<'k>,
-    pub(crate) sink: F,
+    pub(crate) sink: S,
 }
 
-/// Where a read's value comes from.
-pub(crate) enum Found<'v, V> {
-    /// A word value.
-    Word(u64, PhantomData<V>),
-    /// A validated copy, or an immutable record's bytes.
-    Bytes(&'v [u8]),
+/// What a read makes of a value, wherever that is.
+pub(crate) trait Sink<V> {
+    /// The result.
+    type Output;
+
+    /// Takes a word value.
+    ///
+    /// # Errors
+    /// `Corruption` when it can't be decoded.
+    fn word(&mut self, word: u64) -> Result<Self::Output, Error>;
+
+    /// Takes a validated copy, or an immutable record's bytes.
+    ///
+    /// # Errors
+    /// As [`word`](Self::word).
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Self::Output, Error>;
+
+    /// Takes the value of a record that may be written meanwhile; `None` when writers kept getting in the way.
+    ///
+    /// # Errors
+    /// As [`word`](Self::word).
+    #[inline(always)]
+    fn record(
+        &mut self,
+        record: RecordRef<'_>,
+        scratch: &mut WordBuffer,
+    ) -> Result<Option<Self::Output>, Error> {
+        record.read_value(scratch).map(|_| self.bytes(scratch.bytes())).transpose()
+    }
 }
 
-impl<K, V, F, T> Operation<K, V> for Read<'_, F>
+/// Decodes the value.
+pub(crate) struct Decoded;
+
+impl<V: PersistValue> Sink<V> for Decoded {
+    type Output = V;
+
+    #[inline(always)]
+    fn word(&mut self, word: u64) -> Result<V, Error> {
+        V::Codec::from_word(word)
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) -> Result<V, Error> {
+        V::Codec::decode(bytes)
+    }
+
+    #[inline(always)]
+    fn record(&mut self, record: RecordRef<'_>, scratch: &mut WordBuffer) -> Result<Option<V>, Error> {
+        if V::Codec::IS_PLAIN {
+            let mut value = V::Codec::initial();
+            return Ok(record.read_fixed(V::Codec::plain_bytes(&mut value)).then_some(value));
+        }
+        let copied = record.read_value(scratch);
+        copied.map(|_| V::Codec::decode(scratch.bytes())).transpose()
+    }
+}
+
+/// Decodes the value to where it belongs. Results are moved from call to call, and each move is a copy.
+pub(crate) struct Placed<'p, V> {
+    pub(crate) place: &'p mut Option<V>,
+}
+
+impl<V: PersistValue> Sink<V> for Placed<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn word(&mut self, word: u64) -> Result<(), Error> {
+        *self.place = Some(V::Codec::from_word(word)?);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        *self.place = Some(V::Codec::decode(bytes)?);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn record(&mut self, record: RecordRef<'_>, scratch: &mut WordBuffer) -> Result<Option<()>, Error> {
+        if V::Codec::IS_PLAIN {
+            let value = self.place.insert(V::Codec::initial());
+            if record.read_fixed(V::Codec::plain_bytes(value)) {
+                return Ok(Some(()));
+            }
+            *self.place = None;
+            return Ok(None);
+        }
+        let copied = record.read_value(scratch);
+        copied.map(|_| self.bytes(scratch.bytes())).transpose()
+    }
+}
+
+impl<K, V, S> Operation<K, V> for Read<'_, S>
 where
     K: PersistKey,
     V: PersistValue,
-    F: FnMut(Found<'_, V>) -> Result<T, Error>,
+    S: Sink<V>,
 {
-    type Output = Option<T>;
+    type Output = Option<S::Output>;
     const UPDATES: bool = false;
     const NEEDS_RECORD: bool = true;
 
@@ -44,22 +127,18 @@ where
         &mut self,
         record: RecordRef<'_>,
         context: &mut Context<'_>,
-    ) -> Result<Option<Option<T>>, Error> {
+    ) -> Result<Option<Option<S::Output>>, Error> {
         if record.info().is_tombstone() {
             return Ok(Some(None));
         }
-        let found = if V::Codec::IS_WORD {
-            Found::Word(record.load_word(), PhantomData)
-        } else if record.read_value(context.scratch).is_some() {
-            Found::Bytes(context.scratch.bytes())
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(Some((self.sink)(found)?)))
+        if V::Codec::IS_WORD {
+            return Ok(Some(Some(self.sink.word(record.load_word())?)));
+        }
+        Ok(self.sink.record(record, context.scratch)?.map(Some))
     }
 
     #[inline(always)]
-    fn absent(&self) -> Option<Option<T>> {
+    fn absent(&self) -> Option<Option<S::Output>> {
         Some(None)
     }
 
@@ -68,7 +147,7 @@ where
         core: &Core<K, V>,
         guard: &EpochGuard<'_>,
         context: &mut Context<'_>,
-    ) -> Result<Step<Option<T>>, Error> {
+    ) -> Result<Step<Option<S::Output>>, Error> {
         let region = core.enter_read()?;
         let Some(slot) = core.index.find(self.key.hash) else { return Ok(Step::Done(None)) };
         match core.locate(guard, self.key, slot.address(), region.head) {
@@ -81,7 +160,7 @@ where
                 // What a search found was the newest record at the time of the walk before it: this read's moment.
                 Some(found) => match &found.record {
                     Some(record) if !record.tombstone || canary::armed("read_cold_tombstone") => {
-                        Ok(Step::Done(Some((self.sink)(Found::Bytes(&record.value))?)))
+                        Ok(Step::Done(Some(self.sink.bytes(&record.value)?)))
                     }
                     _ => Ok(Step::Done(None)),
                 },

@@ -11,9 +11,9 @@ use oxifaster_core::codec::{
 };
 use oxifaster_core::error::Error;
 
-use super::blocking::{add_decision, decode, insert_decision, rmw_decision};
+use super::blocking::{add_decision, insert_decision, rmw_decision};
 use super::groups::{Batched, Ran, Turn};
-use crate::operations::{Add, Conditional, Delete, Found, Key, Read, RmwOutcome, Upsert};
+use crate::operations::{Add, Conditional, Delete, Key, Placed, Read, RmwOutcome, Upsert};
 use crate::pending::ColdFound;
 use crate::statistics::SessionCounters;
 
@@ -60,12 +60,14 @@ impl<K: PersistKey, V: PersistValue, Q: KeyBytes> Batched<K, V> for Reads<V, Q> 
         _: &Q,
         key: Key<'_>,
     ) -> Result<Ran<()>, Error> {
-        Ok(turn.run(Read { key, sink: decode::<V> })?.map(|value| put(&mut self.values, place, value)))
+        // There is a place for each item.
+        let Some(place) = self.values.get_mut(place) else { return Ok(Ran::Done(())) };
+        Ok(turn.run(Read { key, sink: Placed { place } })?.map(|_| ()))
     }
 
     fn take(&mut self, place: usize, found: &ColdFound) -> Result<bool, Error> {
         if let Some(record) = found.record.as_ref().filter(|record| !record.tombstone) {
-            put(&mut self.values, place, Some(decode::<V>(Found::Bytes(&record.value))?));
+            put(&mut self.values, place, Some(V::Codec::decode(&record.value)?));
         }
         Ok(true)
     }

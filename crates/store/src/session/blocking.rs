@@ -10,13 +10,14 @@ use oxifaster_core::codec::{
     Extent, FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
 };
 use oxifaster_core::error::Error;
+use oxifaster_core::record::{RecordRef, WordBuffer};
 use oxifaster_device::StorageDevice;
 
 use super::pending::PendingReads;
 use super::view::RecordView;
 use super::worker::{Worker, key_of};
 use crate::faster_kv::FasterKv;
-use crate::operations::{Add, Conditional, Decision, Delete, Found, Read, RmwOutcome, Upsert};
+use crate::operations::{Add, Conditional, Decision, Decoded, Delete, Read, RmwOutcome, Sink, Upsert};
 
 /// A handle for operations on a [`FasterKv`]. It may move between threads and serves one at a time; between operations it
 /// protects nothing, so an idle session holds up nobody.
@@ -57,12 +58,28 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for Session<K,
 /// Memory that a session keeps from one view to the next, in bytes.
 const VIEW_BYTES_MAX: usize = 1 << 20;
 
-/// Turns a read value into its type.
-#[inline(always)]
-pub(crate) fn decode<V: PersistValue>(found: Found<'_, V>) -> Result<V, Error> {
-    match found {
-        Found::Word(word, _) => V::Codec::from_word(word),
-        Found::Bytes(bytes) => V::Codec::decode(bytes),
+/// Replaces the content of `out` by the encoded bytes of a value.
+struct Copied<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<V: PersistValue> Sink<V> for Copied<'_> {
+    type Output = ();
+
+    fn word(&mut self, word: u64) -> Result<(), Error> {
+        let bytes = word.to_le_bytes();
+        Sink::<V>::bytes(self, bytes.get(..word_len::<V>()).unwrap_or(&bytes))
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.clear();
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn record(&mut self, record: RecordRef<'_>, _: &mut WordBuffer) -> Result<Option<()>, Error> {
+        Ok(record.read_bytes(self.out).then_some(()))
     }
 }
 
@@ -134,7 +151,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        self.worker.drive(Read { key, sink: decode::<V> }, |worker, value| worker.count_read(value.is_some()))
+        self.worker.drive(Read { key, sink: Decoded }, |worker, value| worker.count_read(value.is_some()))
     }
 
     /// Copies the encoded bytes of a value into `out`, replacing its content, without allocating if they fit; false, with
@@ -161,21 +178,13 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     where
         K: Borrow<Q>,
     {
-        out.clear();
-        let encoded = key.key_bytes()?;
+        let encoded = key.key_bytes().inspect_err(|_| out.clear())?;
         let key = key_of!(self.worker.core, encoded);
-        let sink = |found: Found<'_, V>| {
+        let read = Read { key, sink: Copied { out: &mut *out } };
+        let read = self.worker.drive(read, |worker, read| worker.count_read(read.is_some()));
+        if !matches!(read, Ok(Some(()))) {
             out.clear();
-            match found {
-                Found::Word(word, _) => {
-                    let bytes = word.to_le_bytes();
-                    out.extend_from_slice(bytes.get(..word_len::<V>()).unwrap_or(&bytes));
-                }
-                Found::Bytes(bytes) => out.extend_from_slice(bytes),
-            }
-            Ok(())
-        };
-        let read = self.worker.drive(Read { key, sink }, |worker, read| worker.count_read(read.is_some()));
+        }
         Ok(read?.is_some())
     }
 
@@ -201,9 +210,11 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         K: Borrow<Q>,
     {
         let mut bytes = std::mem::take(&mut self.pending.view);
-        // One large view does not keep its memory.
-        bytes.clear();
-        bytes.shrink_to(VIEW_BYTES_MAX);
+        if bytes.capacity() > VIEW_BYTES_MAX {
+            // One large view does not keep its memory.
+            bytes.clear();
+            bytes.shrink_to(VIEW_BYTES_MAX);
+        }
         let hit = self.read_into(key, &mut bytes);
         self.pending.view = bytes;
         Ok(hit?.then_some(RecordView { bytes: &self.pending.view }))

@@ -371,8 +371,7 @@ mod tests {
     use oxifaster_device::FileSystemDisk;
 
     use super::{Key, Ran};
-    use crate::operations::Read;
-    use crate::session::decode;
+    use crate::operations::{Decoded, Read};
     use crate::{FasterKv, FasterKvConfig};
 
     /// A read that attempts may see what others have published since the group was looked up. A later read of the same key must
@@ -395,7 +394,7 @@ mod tests {
         let mut turn = session.worker.turn(None);
         let mut read = |candidate: Address| {
             turn.candidate = candidate;
-            let read = Read { key: Key { bytes, hash }, sink: decode::<String> };
+            let read = Read { key: Key { bytes, hash }, sink: Decoded };
             match turn.run(read).unwrap() {
                 Ran::Done(value) => value,
                 Ran::Cold(_) | Ran::NoRoom(_) => panic!("everything is in memory"),

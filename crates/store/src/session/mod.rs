@@ -15,9 +15,7 @@ mod worker;
 
 pub(crate) use batched::{Adds, Deletes, Inserts, Reads, Rmws, Upserts};
 pub use blocking::Session;
-pub(crate) use blocking::{
-    add_decision, decode, exchange_decision, insert_decision, remove_decision, rmw_decision,
-};
+pub(crate) use blocking::{add_decision, exchange_decision, insert_decision, remove_decision, rmw_decision};
 pub(crate) use deferred::{Deferred, Resumed};
 pub(crate) use groups::Batched;
 pub use pending::{Completed, PendingId, Started};

@@ -9,9 +9,9 @@ use oxifaster_core::status::Status;
 use oxifaster_core::sync::{Condvar, Mutex};
 use oxifaster_device::StorageDevice;
 
-use super::blocking::{Session, decode};
+use super::blocking::Session;
 use super::worker::key_of;
-use crate::operations::{Core, Obstacle, Read, Step, count_reads};
+use crate::operations::{Core, Decoded, Obstacle, Read, Step, count_reads};
 use crate::pending::{ColdFound, ColdSearch};
 
 /// Identifies a pending read within its session.
@@ -177,7 +177,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     {
         let encoded = key.key_bytes()?;
         let key = key_of!(self.worker.core, encoded);
-        let mut read = Read { key, sink: decode::<V> };
+        let mut read = Read { key, sink: Decoded };
         let from = match self.worker.attempt(&mut read, None)? {
             Step::Blocked(Obstacle::Cold(from)) => from,
             Step::Done(value) => {

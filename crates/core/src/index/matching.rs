@@ -43,34 +43,32 @@ const ENTRIES_MASK: u32 = (1 << BUCKET_ENTRIES) - 1;
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 #[inline(always)]
 pub(super) fn place_of(bucket: &Bucket, tag: u64) -> Option<usize> {
-    /// The entries' bits of the mask, without the overflow word's.
-    const ENTRIES: u32 = 0b0010_1010_1010_1010;
+    /// The entries' bits of the mask, two for each, without the overflow word's.
+    const ENTRIES: u32 = (1 << (2 * BUCKET_ENTRIES)) - 1;
     debug_assert!(std::ptr::from_ref(bucket).addr().is_multiple_of(64), "obligation 3");
     let mask: u32;
     // SAFETY: obligations 1, 2 and 3.
     unsafe {
         std::arch::asm!(
-            // The tag in every 16-bit lane; it is compared with the upper 16 bits of every word, and with what lies below.
+            // The tag in every 16-bit lane.
             "movd {tags}, {tag:e}",
             "pshuflw {tags}, {tags}, 0",
             "punpcklqdq {tags}, {tags}",
-            "movdqa {low}, {tags}",
-            "pcmpeqw {low}, xmmword ptr [{bucket}]",
-            "movdqa {high}, {tags}",
-            "pcmpeqw {high}, xmmword ptr [{bucket} + 16]",
-            "packsswb {low}, {high}",
-            "movdqa {high}, {tags}",
-            "pcmpeqw {high}, xmmword ptr [{bucket} + 32]",
-            "pcmpeqw {tags}, xmmword ptr [{bucket} + 48]",
-            "packsswb {high}, {tags}",
-            // A byte of sign per two lanes: that of the upper one. Bit 2 n + 1 of the mask belongs to word n.
-            "packsswb {low}, {high}",
-            "pmovmskb {mask:e}, {low}",
+            // The upper 32 bits of the eight words, then their upper 16 bits: one lane for each word.
+            "movaps {lanes}, xmmword ptr [{bucket}]",
+            "shufps {lanes}, xmmword ptr [{bucket} + 16], 0xDD",
+            "movaps {upper}, xmmword ptr [{bucket} + 32]",
+            "shufps {upper}, xmmword ptr [{bucket} + 48], 0xDD",
+            "psrad {lanes}, 16",
+            "psrad {upper}, 16",
+            "packssdw {lanes}, {upper}",
+            "pcmpeqw {lanes}, {tags}",
+            "pmovmskb {mask:e}, {lanes}",
             bucket = in(reg) bucket,
             tag = in(reg) tag,
             tags = out(xmm_reg) _,
-            low = out(xmm_reg) _,
-            high = out(xmm_reg) _,
+            lanes = out(xmm_reg) _,
+            upper = out(xmm_reg) _,
             mask = lateout(reg) mask,
             options(readonly, nostack, preserves_flags),
         );

@@ -144,7 +144,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read("other")?, None);
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn read<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<V>, Error>
     where
         K: Borrow<Q>,
@@ -241,7 +241,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(20));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn upsert(&mut self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
@@ -279,7 +279,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(10));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn rmw(
         &mut self,
         key: impl KeyArgument<K>,
@@ -313,7 +313,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, None);
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn delete<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<(), Error>
     where
         K: Borrow<Q>,
@@ -429,7 +429,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(10));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn fetch_add(&mut self, key: impl KeyArgument<K>, delta: V) -> Result<V, Error>
     where
         V: FetchAdd,

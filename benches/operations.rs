@@ -30,7 +30,7 @@ struct Size {
 /// A benchmark: loads, runs the operations, and says when they began.
 type Run = fn(Size) -> Instant;
 
-const BENCHMARKS: [(&str, Run); 20] = [
+const BENCHMARKS: [(&str, Run); 22] = [
     ("read", |size| numbers(size, |session, keys| each(keys, |key| session.read(key).expect("read")))),
     ("read_absent", |size| {
         numbers(size, |session, keys| each(keys, |key| session.read(&!key).expect("read")))
@@ -107,6 +107,23 @@ const BENCHMARKS: [(&str, Run); 20] = [
             |session, keys| {
                 each(keys, |key| session.upsert(*key, [8; 100]).expect("upsert"));
             },
+        )
+    }),
+    ("rmw_100_bytes", |size| {
+        store(
+            size,
+            |key| key,
+            |_| [7_u8; 100],
+            |session, keys| each(keys, |key| session.rmw(*key, increment_first).expect("rmw")),
+        )
+    }),
+    ("rmw_100_bytes_batch", |size| {
+        let increment = |_, value: &mut [u8; 100]| increment_first(value);
+        store(
+            size,
+            |key| key,
+            |_| [7_u8; 100],
+            |session, keys| batches(keys, |keys| session.rmw_batch(keys, increment).expect("rmw_batch")),
         )
     }),
     ("read_100_bytes_batch", |size| {
@@ -198,6 +215,12 @@ fn batches<K, T>(keys: &[K], mut operation: impl FnMut(&[K]) -> T) {
 
 fn increment(value: &mut u64) -> bool {
     *value = value.wrapping_add(1);
+    true
+}
+
+fn increment_first(value: &mut [u8; 100]) -> bool {
+    let [first, ..] = value;
+    *first = first.wrapping_add(1);
     true
 }
 

@@ -335,12 +335,12 @@ impl<'g> RecordRef<'g> {
         })
     }
 
-    /// Copies the value of a fixed record into `out`, which is as long; false when writers kept getting in the way, and `out` is any
+    /// Copies the value of a fixed record into `out`, which is as long; `None` when writers kept getting in the way, and `out` is any
     /// bytes then.
     #[inline(always)]
     #[must_use]
-    pub fn read_fixed(self, out: &mut [u8]) -> bool {
-        self.read_words(|words, _| word_copy::load_bytes(words, out)).is_some()
+    pub fn read_fixed(self, out: &mut [u8]) -> Option<Snapshot> {
+        self.read_words(|words, _| word_copy::load_bytes(words, out))
     }
 
     /// Replaces the content of `out` by the value of a fixed or varlen record; false when writers kept getting in the way, and `out` has

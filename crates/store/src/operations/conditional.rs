@@ -10,7 +10,7 @@ use oxifaster_core::codec::{FetchAdd, PersistKey, PersistValue, ValueCodec, word
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 use oxifaster_core::index::IndexSlot;
-use oxifaster_core::record::RecordRef;
+use oxifaster_core::record::{Latched, RecordRef, WordBuffer};
 use oxifaster_core::sync::canary;
 
 use super::core::NewValue;
@@ -103,8 +103,11 @@ where
 
     #[inline(always)]
     fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<T>, Error> {
-        if !V::Codec::IS_WORD || !record.info().is_live() {
+        if !record.info().is_live() {
             return Ok(None);
+        }
+        if !V::Codec::IS_WORD {
+            return self.shortcut_latched(record, context);
         }
         let word = record.load_word();
         let (decision, result) = (self.decide)(Some(V::Codec::from_word(word)?))?;
@@ -174,7 +177,7 @@ where
             {
                 Ok(Step::Blocked(Obstacle::Fuzzy(address)))
             }
-            Located::Memory(_, record) => match current_value::<K, V>(&mut attempt, record)? {
+            Located::Memory(_, record) => match current_value::<V>(record, attempt.context.scratch)? {
                 Some((value, _)) => self.append_decision(&mut attempt, Some(value)),
                 None => Ok(Step::Blocked(Obstacle::Contended)),
             },
@@ -253,20 +256,70 @@ where
 }
 
 /// A validated copy of a record's value and the sequence it was copied at; `None` if writers were in the way.
-fn current_value<K: PersistKey, V: PersistValue>(
-    attempt: &mut Attempt<'_, '_, K, V>,
+#[inline(always)]
+fn current_value<V: PersistValue>(
     record: RecordRef<'_>,
+    scratch: &mut WordBuffer,
 ) -> Result<Option<(V, u64)>, Error> {
     if let Some(word) = record.load_word_value() {
         return Ok(Some((V::Codec::from_word(word)?, 0)));
     }
-    match record.read_value(attempt.context.scratch) {
-        Some(snapshot) => Ok(Some((V::Codec::decode(attempt.context.scratch.bytes())?, snapshot.sequence))),
+    if V::Codec::IS_PLAIN {
+        let mut value = V::Codec::initial();
+        let snapshot = record.read_fixed(V::Codec::plain_bytes(&mut value));
+        return Ok(snapshot.map(|snapshot| (value, snapshot.sequence)));
+    }
+    match record.read_value(scratch) {
+        Some(snapshot) => Ok(Some((V::Codec::decode(scratch.bytes())?, snapshot.sequence))),
         None => Ok(None),
     }
 }
 
+/// The latch of a record whose value is still the one that was copied at `sequence`.
+#[inline(always)]
+fn latch_unchanged(record: RecordRef<'_>, sequence: u64) -> Option<Latched<'_>> {
+    let latched = record.try_latch().ok()?;
+    (latched.value_unchanged_since(sequence) || canary::armed("skip_sequence_check")).then_some(latched)
+}
+
 impl<F> Conditional<'_, F> {
+    /// The shortcut on a fixed or varlen record: if the new value fits, and nobody has changed the value meanwhile.
+    #[inline(always)]
+    fn shortcut_latched<V, T>(
+        &mut self,
+        record: RecordRef<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Option<T>, Error>
+    where
+        V: PersistValue,
+        F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
+    {
+        let Some((value, sequence)) = current_value::<V>(record, context.scratch)? else { return Ok(None) };
+        let (decision, result) = (self.decide)(Some(value))?;
+        let latched = |len: usize| {
+            if record.fits(len) { latch_unchanged(record, sequence) } else { None }
+        };
+        match decision {
+            Decision::Keep => return Ok(Some(result)),
+            Decision::Put(value) => {
+                let encoded = V::Codec::encode(&value)?;
+                let bytes = encoded.as_ref();
+                let Some(latched) = latched(bytes.len()) else { return Ok(None) };
+                latched.write_value(bytes);
+            }
+            Decision::PutGiven => {
+                let Some(latched) = latched(self.given.len()) else { return Ok(None) };
+                latched.write_value(self.given);
+            }
+            Decision::Delete => {
+                let Some(latched) = latched(0) else { return Ok(None) };
+                latched.set_tombstone();
+            }
+        }
+        context.counters.in_place.add(1);
+        Ok(Some(result))
+    }
+
     /// Decides about a value that nobody can change without publishing a record, and publishes the decision.
     fn append_decision<K, V, T>(
         &mut self,
@@ -364,7 +417,9 @@ impl<F> Conditional<'_, F> {
         F: FnMut(Option<V>) -> Result<(Decision<V>, T), Error>,
     {
         let contended = Ok(Step::Blocked(Obstacle::Contended));
-        let Some((value, sequence)) = current_value::<K, V>(attempt, record)? else { return contended };
+        let Some((value, sequence)) = current_value::<V>(record, attempt.context.scratch)? else {
+            return contended;
+        };
         let (decision, result) = (self.decide)(Some(value))?;
         let new;
         let encoded;
@@ -394,18 +449,11 @@ impl<F> Conditional<'_, F> {
                 Step::Blocked(obstacle) => return Ok(Step::Blocked(obstacle)),
             }
         }
-        let latched = match record.try_latch() {
-            Ok(latched)
-                if latched.value_unchanged_since(sequence) || canary::armed("skip_sequence_check") =>
-            {
-                latched
+        let Some(latched) = latch_unchanged(record, sequence) else {
+            if let Some(prepared) = prepared {
+                prepared.record.mark_invalid();
             }
-            _ => {
-                if let Some(prepared) = prepared {
-                    prepared.record.mark_invalid();
-                }
-                return contended;
-            }
+            return contended;
         };
         match (prepared, bytes) {
             (Some(prepared), _) => {

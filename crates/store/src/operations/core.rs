@@ -190,7 +190,7 @@ impl<K: PersistKey, V: PersistValue> Core<K, V> {
     }
 
     /// Writes a record into space that was allocated for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prepare_at<'g>(
         &'g self,
         guard: &'g EpochGuard<'_>,

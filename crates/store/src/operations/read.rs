@@ -65,7 +65,7 @@ impl<V: PersistValue> Sink<V> for Decoded {
     fn record(&mut self, record: RecordRef<'_>, scratch: &mut WordBuffer) -> Result<Option<V>, Error> {
         if V::Codec::IS_PLAIN {
             let mut value = V::Codec::initial();
-            return Ok(record.read_fixed(V::Codec::plain_bytes(&mut value)).then_some(value));
+            return Ok(record.read_fixed(V::Codec::plain_bytes(&mut value)).map(|_| value));
         }
         let copied = record.read_value(scratch);
         copied.map(|_| V::Codec::decode(scratch.bytes())).transpose()
@@ -96,7 +96,7 @@ impl<V: PersistValue> Sink<V> for Placed<'_, V> {
     fn record(&mut self, record: RecordRef<'_>, scratch: &mut WordBuffer) -> Result<Option<()>, Error> {
         if V::Codec::IS_PLAIN {
             let value = self.place.insert(V::Codec::initial());
-            if record.read_fixed(V::Codec::plain_bytes(value)) {
+            if record.read_fixed(V::Codec::plain_bytes(value)).is_some() {
                 return Ok(Some(()));
             }
             *self.place = None;

@@ -22,7 +22,7 @@
 //! # Rules
 //! 1. *An address that was looked up stays good until its operation runs*: the guard keeps its record in memory,
 //!    and what other sessions publish meanwhile overlaps with this operation, whose look-up comes first
-//!    (rule 2 of `operations`; conditional operations on word records meet a tombstone or a seal, all others attempt).
+//!    (rule 2 of `operations`; whoever finds a tombstone, a seal or, under the latch, another sequence attempts).
 //! 2. *Operations of one batch on one key take effect in their order.* Only an attempt appends, or sees what others have
 //!    published since the look-up; so behind the first one of a group, reads included, every operation looks its entry up anew, and
 //!    finds no older record than an earlier one did. An update that follows a deferred one of its key is deferred, too.

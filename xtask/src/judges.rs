@@ -4,6 +4,8 @@
 //! All judges are subcommands of one binary, `judge`. A judge prints its seed, takes `--long`, and exits with 0 when all was
 //! well. `judge canaries`, in a build with the planted bugs, arms each in turn and exits with 0 when each was caught.
 
+use std::path::Path;
+
 use crate::command::CommandLine;
 use crate::step::Outcome;
 use crate::workspace::Workspace;
@@ -23,6 +25,9 @@ const JUDGES: &[&str] = &[
     "log-follow",
 ];
 
+/// How much of what a judge found the reason of a failure repeats.
+const BLAME_CHARACTERS: usize = 300;
+
 /// The judge that kills and recovers.
 const CRASH_JUDGE: &str = "crash";
 
@@ -37,20 +42,27 @@ pub(crate) fn crash(workspace: &Workspace) -> Outcome {
 }
 
 fn run_each(workspace: &Workspace, judges: &[&str]) -> Outcome {
+    let blame = workspace.separate_target("blame.txt");
     let mut failed = Vec::new();
     for judge in judges {
-        let mut line = judge_command(workspace, judge);
+        let mut line = judge_command(workspace, judge).args(["--blame".as_ref(), blame.as_os_str()]);
         if workspace.flag("--long") {
             line = line.args(["--long"]);
         }
+        // What a former run left is nobody's blame; that there is none is usual.
+        let _ = std::fs::remove_file(&blame);
         if line.run() != Outcome::Passed {
-            failed.push(*judge);
+            failed.push(format!("{judge}: {}", blamed(&blame)));
         }
     }
-    if failed.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(format!("broken promises, or no end: {}; each printed its seed", failed.join(", ")))
+    if failed.is_empty() { Outcome::Passed } else { Outcome::Failed(failed.join("; ")) }
+}
+
+/// The beginning of what a judge wrote when it ended: the table is what is left of a run whose output was cut.
+fn blamed(file: &Path) -> String {
+    match std::fs::read_to_string(file) {
+        Ok(text) => text.lines().next().unwrap_or_default().chars().take(BLAME_CHARACTERS).collect(),
+        Err(_) => "no verdict; it printed its seed".to_owned(),
     }
 }
 

@@ -39,6 +39,9 @@ struct Arguments {
     /// After so many seconds without an end the judge counts as broken. 0 is never.
     #[arg(long, global = true)]
     timeout_seconds: Option<u64>,
+    /// What was broken is written into this file, too, with the seed.
+    #[arg(long, global = true)]
+    blame: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -171,6 +174,11 @@ fn main() -> ExitCode {
     let report = run(&arguments, seed);
     if let Some(message) = report.guilty() {
         eprintln!("{message}");
+        if let Some(file) = &arguments.blame
+            && let Err(error) = std::fs::write(file, format!("seed {seed}: {message}\n"))
+        {
+            eprintln!("could not write {}: {error}", file.display());
+        }
     }
     eprintln!("{:.1} seconds", started.elapsed().as_secs_f64());
     println!("{report}");

@@ -331,3 +331,67 @@ fn zero_and_extreme_keys() {
     extremes(&bytes, &bytes);
     extremes(&numbers, &bytes);
 }
+
+#[test]
+fn a_buffer_that_is_large_enough_is_not_replaced() {
+    let store = in_memory::<u64, Vec<u8>>();
+    let mut session = store.start_session().unwrap();
+    for len in 0..200_u8 {
+        session.upsert(1, vec![len; usize::from(len)]).unwrap();
+        let mut buffer = Vec::with_capacity(usize::from(len));
+        let memory = buffer.as_ptr();
+        assert!(session.read_into(&1, &mut buffer).unwrap());
+        assert_eq!(buffer, vec![len; usize::from(len)]);
+        assert_eq!((buffer.as_ptr(), buffer.capacity()), (memory, usize::from(len)));
+    }
+    let mut buffer = vec![1, 2, 3];
+    assert!(!session.read_into(&2, &mut buffer).unwrap());
+    assert!(buffer.is_empty());
+}
+
+/// A value whose codec says that its memory is its encoding, and lends none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Forgotten([u8; 16]);
+
+impl PersistValue for Forgotten {
+    type Codec = ForgottenCodec;
+}
+
+struct ForgottenCodec;
+
+impl oxifaster::codec::ValueCodec<Forgotten> for ForgottenCodec {
+    const NUMBER: u32 = oxifaster::codec::FIRST_USER_CODEC_NUMBER + 77;
+    const EXTENT: oxifaster::codec::Extent = oxifaster::codec::Extent::Fixed(16);
+    const IS_PLAIN: bool = true;
+    type Encoded<'v> = [u8; 16];
+
+    fn encode(value: &Forgotten) -> Result<[u8; 16], Error> {
+        Ok(value.0)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Forgotten, Error> {
+        Ok(Forgotten(bytes.try_into().unwrap()))
+    }
+
+    fn initial() -> Forgotten {
+        Forgotten::default()
+    }
+}
+
+#[test]
+fn a_codec_that_lends_other_memory_than_its_extent_is_decoded() {
+    let store = in_memory::<u64, Forgotten>();
+    let mut session = store.start_session().unwrap();
+    session.upsert(1, Forgotten([7; 16])).unwrap();
+    assert_eq!(session.read(&1).unwrap(), Some(Forgotten([7; 16])));
+    assert_eq!(session.read_batch(&[2, 1]).unwrap(), [None, Some(Forgotten([7; 16]))]);
+    session
+        .rmw(1, |value| {
+            value.0[3] += 1;
+            true
+        })
+        .unwrap();
+    let mut expected = [7; 16];
+    expected[3] = 8;
+    assert_eq!(session.read(&1).unwrap(), Some(Forgotten(expected)));
+}

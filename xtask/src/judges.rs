@@ -4,6 +4,7 @@
 //! All judges are subcommands of one binary, `judge`. A judge prints its seed, takes `--long`, and exits with 0 when all was
 //! well. `judge canaries`, in a build with the planted bugs, arms each in turn and exits with 0 when each was caught.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::command::CommandLine;
@@ -49,8 +50,11 @@ fn run_each(workspace: &Workspace, judges: &[&str]) -> Outcome {
         if workspace.flag("--long") {
             line = line.args(["--long"]);
         }
-        // What a former run left is nobody's blame; that there is none is usual.
-        let _ = std::fs::remove_file(&blame);
+        if let Err(error) = std::fs::remove_file(&blame)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Outcome::Failed(format!("could not remove {}: {error}", blame.display()));
+        }
         if line.run() != Outcome::Passed {
             failed.push(format!("{judge}: {}", blamed(&blame)));
         }
@@ -62,7 +66,7 @@ fn run_each(workspace: &Workspace, judges: &[&str]) -> Outcome {
 fn blamed(file: &Path) -> String {
     match std::fs::read_to_string(file) {
         Ok(text) => text.lines().next().unwrap_or_default().chars().take(BLAME_CHARACTERS).collect(),
-        Err(_) => "no verdict; it printed its seed".to_owned(),
+        Err(_) => "no verdict: it was killed, or not built".to_owned(),
     }
 }
 

@@ -32,7 +32,7 @@ impl Workspace {
         &self.root
     }
 
-    /// A target folder for builds with other compiler flags, so that they do not throw the ordinary build away.
+    /// A name of our own in the target folder: for builds with other compiler flags, so that they do not throw the ordinary build away.
     pub(crate) fn separate_target(&self, name: &str) -> PathBuf {
         self.target.join(name)
     }

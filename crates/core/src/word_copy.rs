@@ -9,14 +9,21 @@
 //! asks the record's sequence (`record`, rule 2).
 //!
 //! # Soundness
-//! 1. The words are memory behind a shared reference to atomics, so it may be read and written; the instructions read or write 16 bytes at
-//!    the start of two words, and nothing else. So each does what relaxed accesses of their bytes would do; on this processor every load
-//!    is an acquire and every store a release. The compiler moves no fence and no atomic access with acquire or release over them.
+//! 1. The words are memory behind a shared reference to atomics, so it may be read and written; the instructions read or write the 16 bytes of
+//!    two words, and nothing else. That others may access them meanwhile argues from the processor, not from the language, which has no
+//!    accesses of such a kind: x86-64 moves the aligned halves whole in practice, and nobody here needs even that; it keeps loads in the order of
+//!    loads and stores in the order of stores. The compiler sees reads (`readonly`), or accesses to any memory, which it moves over no fence and
+//!    over no access with acquire or release.
 //! 2. x86-64 has SSE2. The instructions do not ask for alignment.
+//!
+//! Loom and Miri see the portable form. The real one is watched by the tests below and by `torn_value*` of `tests/scenarios/values.rs`.
 
 use oxifaster_device::sync::atomic::{AtomicU64, Ordering};
 
 use crate::codec::word_of;
+#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+use portable::{load_block, load_pair, store_block, store_pair};
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 use wide::{load_block, load_pair, store_block, store_pair};
 
 /// Pairs that are copied without a branch between them.
@@ -50,9 +57,16 @@ pub(crate) fn load_bytes(from: &[AtomicU64], to: &mut [u8]) {
     }
 }
 
-/// Appends the bytes of `from` to `to`, which had better have room for them.
+/// Appends the first `len` bytes of the words that hold so many, and makes room for no more than those.
 #[inline(always)]
-pub(crate) fn append_words(from: &[AtomicU64], to: &mut Vec<u8>) {
+pub(crate) fn append_bytes(from: &[AtomicU64], len: usize, to: &mut Vec<u8>) {
+    debug_assert_eq!(from.len(), len.div_ceil(8), "words for so many bytes");
+    to.reserve(len);
+    let before = to.len();
+    if to.capacity() - before < from.len() * 8 {
+        return append_exactly(from, len, to);
+    }
+    // Whole words, without a copy of any length at the end.
     let (pairs, odd) = from.as_chunks::<2>();
     let (blocks, few) = pairs.as_chunks::<PAIRS>();
     for from in blocks {
@@ -64,6 +78,14 @@ pub(crate) fn append_words(from: &[AtomicU64], to: &mut Vec<u8>) {
     for from in odd {
         to.extend_from_slice(&from.load(Ordering::Relaxed).to_le_bytes());
     }
+    to.truncate(before + len);
+}
+
+/// The same where the last word as a whole has no room.
+#[cold]
+fn append_exactly(from: &[AtomicU64], len: usize, to: &mut Vec<u8>) {
+    let bytes = from.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+    to.extend(bytes.take(len));
 }
 
 /// Stores `from` into the words that hold so many bytes, the last one padded with zeros.
@@ -169,8 +191,8 @@ mod wide {
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-mod wide {
+#[cfg(any(test, not(all(target_arch = "x86_64", not(loom), not(miri)))))]
+mod portable {
     use oxifaster_device::sync::atomic::Ordering;
 
     use super::{PAIRS, Pair, PairBytes};
@@ -230,7 +252,35 @@ mod tests {
                 let mut loaded = vec![0; len];
                 load_bytes(place, &mut loaded);
                 assert_eq!(loaded, bytes, "{len} bytes from {start}");
+                for spare in [0, 9] {
+                    let mut appended = Vec::with_capacity(len + 3 + spare);
+                    appended.extend_from_slice(b"abc");
+                    let memory = appended.as_ptr();
+                    append_bytes(place, len, &mut appended);
+                    assert_eq!(appended, [b"abc", bytes.as_slice()].concat(), "{len} bytes from {start}");
+                    assert_eq!(appended.as_ptr(), memory, "{len} bytes had room");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn the_portable_form_does_the_same() {
+        let (from, wide, other) = (bytes(64), words(9), words(9));
+        for start in 0..2 {
+            fn pairs(words: &[AtomicU64], start: usize) -> &[Pair; PAIRS] {
+                words.get(start..).unwrap().as_chunks::<2>().0.first_chunk().unwrap()
+            }
+            let bytes = from.as_chunks::<16>().0.first_chunk().unwrap();
+            store_block(pairs(&wide, start), bytes);
+            portable::store_block(pairs(&other, start), bytes);
+            let loaded = |words: &[AtomicU64]| -> Vec<u64> {
+                words.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+            };
+            assert_eq!(loaded(&wide), loaded(&other));
+            assert_eq!(load_block(pairs(&wide, start)), portable::load_block(pairs(&wide, start)));
+            let [pair, ..] = pairs(&wide, start);
+            assert_eq!(load_pair(pair), portable::load_pair(pair));
         }
     }
 }

@@ -114,7 +114,8 @@ impl NamedIterator {
     }
 
     /// Where it goes on if it is opened again after the next commit. When [`truncate_suffix`](FasterLog::truncate_suffix) has dropped
-    /// entries that it had completed, that place is among them until the next entry is asked for; the log goes on at the cut.
+    /// entries that it had completed, that place is among them until [`complete`](Self::complete) is called behind a further entry; the log goes
+    /// on at the cut.
     #[must_use]
     pub fn completed(&self) -> Address {
         self.completed

@@ -224,6 +224,7 @@ fn a_cut_takes_what_an_iterator_had_completed_and_nothing_else() {
     let instead = log.append(&[60]).unwrap();
     log.commit().unwrap();
     assert_eq!(iterator.try_next().unwrap().unwrap(), (instead, vec![60]));
+    assert!(iterator.completed() < instead);
     // A consumer that is opened again sees neither what it completed nor what was dropped.
     drop(log);
     let log = open(&device.reopen());

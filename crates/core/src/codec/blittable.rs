@@ -66,6 +66,7 @@ impl<T: Pod> KeyCodec<T> for BlittableCodec<T> {
 impl<T: Pod> ValueCodec<T> for BlittableCodec<T> {
     const NUMBER: u32 = number_of::<T>();
     const EXTENT: Extent = Extent::Fixed(size_of::<T>());
+    const IS_PLAIN: bool = true;
     type Encoded<'v> = PodBytes<'v, T>;
 
     #[inline(always)]
@@ -82,8 +83,6 @@ impl<T: Pod> ValueCodec<T> for BlittableCodec<T> {
     fn initial() -> T {
         Zeroable::zeroed()
     }
-
-    const IS_PLAIN: bool = true;
 
     #[inline(always)]
     fn plain_bytes(value: &mut T) -> &mut [u8] {
@@ -161,6 +160,7 @@ impl<T: Pod> KeyCodec<Plain<T>> for BlittableCodec<T> {
 impl<T: Pod> ValueCodec<Plain<T>> for BlittableCodec<T> {
     const NUMBER: u32 = number_of::<T>();
     const EXTENT: Extent = Extent::Fixed(size_of::<T>());
+    const IS_PLAIN: bool = true;
     type Encoded<'v> = PodBytes<'v, T>;
 
     #[inline(always)]
@@ -177,8 +177,6 @@ impl<T: Pod> ValueCodec<Plain<T>> for BlittableCodec<T> {
     fn initial() -> Plain<T> {
         Plain(Zeroable::zeroed())
     }
-
-    const IS_PLAIN: bool = true;
 
     #[inline(always)]
     fn plain_bytes(value: &mut Plain<T>) -> &mut [u8] {

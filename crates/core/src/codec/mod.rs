@@ -14,7 +14,8 @@
 //! 1. Equal keys have equal bytes and different keys different ones: keys are hashed and compared as bytes. The borrowed
 //!    forms of a key have the bytes of the key.
 //! 2. `decode` undoes `encode`. Given other bytes it returns `Corruption` or some value; it never panics.
-//! 3. A fixed extent is kept by every encoding.
+//! 3. A fixed extent is kept by every encoding. The memory that a plain codec lends has the bytes that `encode` makes, and any bytes in it
+//!    are what `decode` would make of them. Where it is not as long as the extent, it is not used.
 //! 4. Numbers and bytes never change: they are in files. `tests.rs` freezes them. Numbers from
 //!    [`FIRST_USER_CODEC_NUMBER`] on are free for codecs of users.
 //!
@@ -86,6 +87,9 @@ pub trait ValueCodec<V> {
     const EXTENT: Extent;
     /// Whether values live in one word that is changed atomically: fixed, and at most 8 bytes.
     const IS_WORD: bool = matches!(Self::EXTENT, Extent::Fixed(0..=8));
+    /// Whether [`plain_bytes`](Self::plain_bytes) lends the memory of a value, which is its encoding, whatever bytes it has: a read
+    /// makes an [`initial`](Self::initial) value and copies right into it, not into a buffer first.
+    const IS_PLAIN: bool = false;
     /// An encoded value.
     type Encoded<'v>: AsRef<[u8]>
     where
@@ -103,13 +107,10 @@ pub trait ValueCodec<V> {
     /// `Corruption` when no value has these bytes.
     fn decode(bytes: &[u8]) -> Result<V, Error>;
 
-    /// What a read-modify-write of an absent key starts from.
+    /// What a read-modify-write of an absent key starts from, and what reads of a [plain](Self::IS_PLAIN) codec fill.
     fn initial() -> V;
 
-    /// Whether the memory of a value is its encoding and any bytes are a value: a read copies right into it, not into a buffer first.
-    const IS_PLAIN: bool = false;
-
-    /// The memory of a value; none of it, unless [`IS_PLAIN`](Self::IS_PLAIN).
+    /// The memory of a value of a [plain](Self::IS_PLAIN) codec: as long as its fixed extent.
     #[inline]
     fn plain_bytes(value: &mut V) -> &mut [u8] {
         let _ = value;
@@ -137,6 +138,16 @@ pub trait ValueCodec<V> {
     fn to_word(value: &V) -> Result<u64, Error> {
         Ok(word_of(Self::encode(value)?.as_ref()))
     }
+}
+
+/// The memory of a value that may be filled with an encoding, if its codec has such.
+#[inline(always)]
+pub fn plain_bytes<V: PersistValue>(value: &mut V) -> Option<&mut [u8]> {
+    if !V::Codec::IS_PLAIN {
+        return None;
+    }
+    let bytes = V::Codec::plain_bytes(value);
+    (V::Codec::EXTENT == Extent::Fixed(bytes.len())).then_some(bytes)
 }
 
 /// The first 8 bytes, or fewer, as a zero-padded little-endian word.

@@ -130,7 +130,7 @@ impl Frames {
         unsafe { &*self.first(address).cast() }
     }
 
-    /// Starts to bring the first `words` words at `address`, at most [`LEAD_WORDS`], into the cache.
+    /// Starts to bring the first `words` words at `address`, at most `PREFETCH_WORDS_MAX`, into the cache.
     #[inline(always)]
     pub(super) fn prefetch(&self, address: Address, words: usize) {
         let lead = self.lead(address);

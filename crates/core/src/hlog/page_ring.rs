@@ -307,7 +307,7 @@ impl PageRing {
         self.frames.words(address)
     }
 
-    /// Starts to bring the first `words` words at `address`, at most [`LEAD_WORDS`], into the cache. Any address will do.
+    /// Starts to bring the first `words` words at `address`, at most four lines, into the cache. Any address will do.
     #[inline(always)]
     pub fn prefetch(&self, address: Address, words: usize) {
         self.frames.prefetch(address, words);

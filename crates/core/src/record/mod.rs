@@ -18,7 +18,8 @@
 //!    fails on sealed, tombstoned and invalid records, and released by fetch-and (Release).
 //! 2. Inside, the sequence is made odd, a Release fence follows, then the value words, then the even sequence with
 //!    Release. A reader loads the sequence (Acquire), the words, an Acquire fence, and the sequence again: an equal even
-//!    sequence means that no writer was inside. The two fences pair through the value words.
+//!    sequence means that no writer was inside. The two fences pair through the value words (`word_copy` says why also where those are
+//!    moved two at a time).
 //! 3. Tombstone, sealed and invalid are never cleared on a published record. One exception: who sealed a record to copy it
 //!    and gives up may take the seal back, since whoever met it has changed nothing and looks the key up again.
 //! 4. A writer that supersedes a record because the new value does not fit keeps the latch over the publication of the

@@ -350,9 +350,7 @@ impl<'g> RecordRef<'g> {
     pub fn read_bytes(self, out: &mut Vec<u8>) -> bool {
         let copied = self.read_words(|words, len_bytes| {
             out.clear();
-            out.reserve(words.len() * 8);
-            word_copy::append_words(words, out);
-            out.truncate(len_bytes);
+            word_copy::append_bytes(words, len_bytes, out);
         });
         copied.is_some()
     }

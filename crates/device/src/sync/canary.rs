@@ -50,6 +50,12 @@ pub const ALL: &[Canary] = &[
         hangs: false,
     },
     Canary {
+        name: "conditional_on_dead_record",
+        story: "a conditional operation takes the value of a deleted or superseded record for the current one",
+        judge: "linearize --operations 3000000",
+        hangs: false,
+    },
+    Canary {
         name: "ignore_latch",
         story: "two writers are inside of one fixed or varlen value, whose latch is then never free again",
         judge: "linearize --operations 3000000",

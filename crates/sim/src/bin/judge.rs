@@ -168,17 +168,13 @@ fn main() -> ExitCode {
     let fixed_seed = matches!(arguments.judge, Judge::Canaries { .. }).then_some(1);
     let seed = arguments.seed.or(fixed_seed).unwrap_or_else(random_seed);
     let long = arguments.long || fixed_seed.is_some();
-    watch(arguments.timeout_seconds.unwrap_or(if long { 7200 } else { 900 }), seed);
+    let seconds = arguments.timeout_seconds.unwrap_or(if long { 7200 } else { 900 });
+    watch(seconds, seed, arguments.blame.clone());
     eprintln!("seed {seed}");
     let started = clock::now();
     let report = run(&arguments, seed);
     if let Some(message) = report.guilty() {
-        eprintln!("{message}");
-        if let Some(file) = &arguments.blame
-            && let Err(error) = std::fs::write(file, format!("seed {seed}: {message}\n"))
-        {
-            eprintln!("could not write {}: {error}", file.display());
-        }
+        blame(arguments.blame.as_deref(), seed, message);
     }
     eprintln!("{:.1} seconds", started.elapsed().as_secs_f64());
     println!("{report}");
@@ -304,14 +300,26 @@ fn random_seed() -> u64 {
     words.iter().fold(0, |seed, &word| seed ^ u64::from_le_bytes(word)) >> 16
 }
 
+/// Says what is wrong, and writes it into the file that was asked for.
+fn blame(file: Option<&Path>, seed: u64, message: &str) {
+    eprintln!("{message}");
+    if let Some(file) = file
+        && let Err(error) = std::fs::write(file, format!("seed {seed}: {message}\n"))
+    {
+        eprintln!("could not write {}: {error}", file.display());
+    }
+}
+
 /// Ends the process when the judge makes no end: something waits for ever.
-fn watch(seconds: u64, seed: u64) {
+fn watch(seconds: u64, seed: u64, file: Option<PathBuf>) {
     if seconds == 0 {
         return;
     }
     let watching = thread::spawn("judge-watch", move || {
         thread::sleep(Duration::from_secs(seconds));
-        eprintln!("no end after {seconds} seconds: something waits for ever, or the machine is too slow");
+        let message =
+            format!("no end after {seconds} seconds: something waits for ever, or the machine is too slow");
+        blame(file.as_deref(), seed, &message);
         println!("{{\"verdict\":\"hung\",\"seed\":{seed}}}");
         exit(i32::from(canaries::HUNG))
     });

@@ -14,6 +14,7 @@ use oxifaster_core::record::{Latched, RecordRef, WordBuffer};
 use oxifaster_core::sync::canary;
 
 use super::core::NewValue;
+use super::read::copied_value;
 use super::{Context, Core, Key, Located, Obstacle, Operation, Step};
 
 /// What a read-modify-write did.
@@ -103,7 +104,8 @@ where
 
     #[inline(always)]
     fn shortcut(&mut self, record: RecordRef<'_>, context: &mut Context<'_>) -> Result<Option<T>, Error> {
-        if !record.info().is_live() {
+        // The moment of a decision to keep, which takes no latch.
+        if !record.info().is_live() && !canary::armed("conditional_on_dead_record") {
             return Ok(None);
         }
         if !V::Codec::IS_WORD {
@@ -264,15 +266,7 @@ fn current_value<V: PersistValue>(
     if let Some(word) = record.load_word_value() {
         return Ok(Some((V::Codec::from_word(word)?, 0)));
     }
-    if V::Codec::IS_PLAIN {
-        let mut value = V::Codec::initial();
-        let snapshot = record.read_fixed(V::Codec::plain_bytes(&mut value));
-        return Ok(snapshot.map(|snapshot| (value, snapshot.sequence)));
-    }
-    match record.read_value(scratch) {
-        Some(snapshot) => Ok(Some((V::Codec::decode(scratch.bytes())?, snapshot.sequence))),
-        None => Ok(None),
-    }
+    copied_value(record, scratch)
 }
 
 /// The latch of a record whose value is still the one that was copied at `sequence`.
@@ -296,25 +290,24 @@ impl<F> Conditional<'_, F> {
     {
         let Some((value, sequence)) = current_value::<V>(record, context.scratch)? else { return Ok(None) };
         let (decision, result) = (self.decide)(Some(value))?;
-        let latched = |len: usize| {
-            if record.fits(len) { latch_unchanged(record, sequence) } else { None }
-        };
-        match decision {
+        let (new, encoded);
+        let bytes = match decision {
             Decision::Keep => return Ok(Some(result)),
             Decision::Put(value) => {
-                let encoded = V::Codec::encode(&value)?;
-                let bytes = encoded.as_ref();
-                let Some(latched) = latched(bytes.len()) else { return Ok(None) };
-                latched.write_value(bytes);
+                new = value;
+                encoded = V::Codec::encode(&new)?;
+                Some(encoded.as_ref())
             }
-            Decision::PutGiven => {
-                let Some(latched) = latched(self.given.len()) else { return Ok(None) };
-                latched.write_value(self.given);
-            }
-            Decision::Delete => {
-                let Some(latched) = latched(0) else { return Ok(None) };
-                latched.set_tombstone();
-            }
+            Decision::PutGiven => Some(self.given),
+            Decision::Delete => None,
+        };
+        if bytes.is_some_and(|bytes| !record.fits(bytes.len())) {
+            return Ok(None);
+        }
+        let Some(latched) = latch_unchanged(record, sequence) else { return Ok(None) };
+        match bytes {
+            Some(bytes) => latched.write_value(bytes),
+            None => latched.set_tombstone(),
         }
         context.counters.in_place.add(1);
         Ok(Some(result))

@@ -41,7 +41,7 @@ pub use conditional::RmwOutcome;
 pub(crate) use conditional::{Add, Conditional, Decision};
 pub(crate) use delete::Delete;
 pub(crate) use drive::{count_reads, drive, remove_obstacle};
-pub(crate) use read::{Decoded, Placed, Read, Sink};
+pub(crate) use read::{Copied, Decoded, Placed, Read};
 pub(crate) use shortcut::{append_at_once, shortcut};
 pub(crate) use upsert::Upsert;
 

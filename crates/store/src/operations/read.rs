@@ -1,6 +1,6 @@
 //! Read: the newest value of a key, wherever it is.
 
-use oxifaster_core::codec::{PersistKey, PersistValue, ValueCodec};
+use oxifaster_core::codec::{Extent, PersistKey, PersistValue, ValueCodec, plain_bytes};
 use oxifaster_core::epoch::EpochGuard;
 use oxifaster_core::error::Error;
 use oxifaster_core::record::{RecordRef, WordBuffer};
@@ -35,13 +35,28 @@ pub(crate) trait Sink<V> {
     ///
     /// # Errors
     /// As [`word`](Self::word).
-    #[inline(always)]
     fn record(
         &mut self,
         record: RecordRef<'_>,
         scratch: &mut WordBuffer,
-    ) -> Result<Option<Self::Output>, Error> {
-        record.read_value(scratch).map(|_| self.bytes(scratch.bytes())).transpose()
+    ) -> Result<Option<Self::Output>, Error>;
+}
+
+/// A validated copy of the value of a fixed or varlen record, and the sequence it was copied at; `None` if writers were in the way.
+#[inline(always)]
+pub(super) fn copied_value<V: PersistValue>(
+    record: RecordRef<'_>,
+    scratch: &mut WordBuffer,
+) -> Result<Option<(V, u64)>, Error> {
+    if V::Codec::IS_PLAIN {
+        let mut value = V::Codec::initial();
+        if let Some(bytes) = plain_bytes(&mut value) {
+            return Ok(record.read_fixed(bytes).map(|snapshot| (value, snapshot.sequence)));
+        }
+    }
+    match record.read_value(scratch) {
+        Some(snapshot) => Ok(Some((V::Codec::decode(scratch.bytes())?, snapshot.sequence))),
+        None => Ok(None),
     }
 }
 
@@ -64,11 +79,13 @@ impl<V: PersistValue> Sink<V> for Decoded {
     #[inline(always)]
     fn record(&mut self, record: RecordRef<'_>, scratch: &mut WordBuffer) -> Result<Option<V>, Error> {
         if V::Codec::IS_PLAIN {
+            // Not by way of a pair, which is one more move.
             let mut value = V::Codec::initial();
-            return Ok(record.read_fixed(V::Codec::plain_bytes(&mut value)).map(|_| value));
+            if let Some(bytes) = plain_bytes(&mut value) {
+                return Ok(record.read_fixed(bytes).map(|_| value));
+            }
         }
-        let copied = record.read_value(scratch);
-        copied.map(|_| V::Codec::decode(scratch.bytes())).transpose()
+        Ok(copied_value(record, scratch)?.map(|(value, _)| value))
     }
 }
 
@@ -94,16 +111,46 @@ impl<V: PersistValue> Sink<V> for Placed<'_, V> {
 
     #[inline(always)]
     fn record(&mut self, record: RecordRef<'_>, scratch: &mut WordBuffer) -> Result<Option<()>, Error> {
-        if V::Codec::IS_PLAIN {
-            let value = self.place.insert(V::Codec::initial());
-            if record.read_fixed(V::Codec::plain_bytes(value)).is_some() {
-                return Ok(Some(()));
+        if V::Codec::IS_PLAIN
+            && let Some(bytes) = plain_bytes(self.place.insert(V::Codec::initial()))
+        {
+            let copied = record.read_fixed(bytes).map(|_| ());
+            if copied.is_none() {
+                *self.place = None;
             }
-            *self.place = None;
-            return Ok(None);
+            return Ok(copied);
         }
-        let copied = record.read_value(scratch);
-        copied.map(|_| self.bytes(scratch.bytes())).transpose()
+        *self.place = copied_value(record, scratch)?.map(|(value, _)| value);
+        Ok(self.place.as_ref().map(|_| ()))
+    }
+}
+
+/// Replaces the content of `out` by the encoded bytes of the value.
+pub(crate) struct Copied<'o> {
+    pub(crate) out: &'o mut Vec<u8>,
+}
+
+impl<V: PersistValue> Sink<V> for Copied<'_> {
+    type Output = ();
+
+    fn word(&mut self, word: u64) -> Result<(), Error> {
+        let bytes = word.to_le_bytes();
+        let len = match V::Codec::EXTENT {
+            Extent::Fixed(len) => len,
+            Extent::Varlen => bytes.len(),
+        };
+        Sink::<V>::bytes(self, bytes.get(..len).unwrap_or(&bytes))
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.clear();
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn record(&mut self, record: RecordRef<'_>, _: &mut WordBuffer) -> Result<Option<()>, Error> {
+        Ok(record.read_bytes(self.out).then_some(()))
     }
 }
 

@@ -7,17 +7,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use oxifaster_core::codec::{
-    Extent, FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
+    FetchAdd, KeyArgument, KeyBytes, PersistKey, PersistValue, ValueArgument, ValueCodec,
 };
 use oxifaster_core::error::Error;
-use oxifaster_core::record::{RecordRef, WordBuffer};
 use oxifaster_device::StorageDevice;
 
 use super::pending::PendingReads;
 use super::view::RecordView;
 use super::worker::{Worker, key_of};
 use crate::faster_kv::FasterKv;
-use crate::operations::{Add, Conditional, Decision, Decoded, Delete, Read, RmwOutcome, Sink, Upsert};
+use crate::operations::{Add, Conditional, Copied, Decision, Decoded, Delete, Read, RmwOutcome, Upsert};
 
 /// A handle for operations on a [`FasterKv`]. It may move between threads and serves one at a time; between operations it
 /// protects nothing, so an idle session holds up nobody.
@@ -57,31 +56,6 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> fmt::Debug for Session<K,
 
 /// Memory that a session keeps from one view to the next, in bytes.
 const VIEW_BYTES_MAX: usize = 1 << 20;
-
-/// Replaces the content of `out` by the encoded bytes of a value.
-struct Copied<'o> {
-    out: &'o mut Vec<u8>,
-}
-
-impl<V: PersistValue> Sink<V> for Copied<'_> {
-    type Output = ();
-
-    fn word(&mut self, word: u64) -> Result<(), Error> {
-        let bytes = word.to_le_bytes();
-        Sink::<V>::bytes(self, bytes.get(..word_len::<V>()).unwrap_or(&bytes))
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.out.clear();
-        self.out.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn record(&mut self, record: RecordRef<'_>, _: &mut WordBuffer) -> Result<Option<()>, Error> {
-        Ok(record.read_bytes(self.out).then_some(()))
-    }
-}
 
 impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     pub(crate) fn start(store: Arc<FasterKv<K, V, D>>) -> Result<Self, Error> {
@@ -144,7 +118,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read("other")?, None);
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn read<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<Option<V>, Error>
     where
         K: Borrow<Q>,
@@ -241,7 +215,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(20));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn upsert(&mut self, key: impl KeyArgument<K>, value: impl ValueArgument<V>) -> Result<(), Error> {
         let (encoded, value) = (key.encode_key()?, value.encode_value()?);
         let key = key_of!(self.worker.core, encoded);
@@ -279,7 +253,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(10));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn rmw(
         &mut self,
         key: impl KeyArgument<K>,
@@ -313,7 +287,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, None);
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn delete<Q: KeyBytes + ?Sized>(&mut self, key: &Q) -> Result<(), Error>
     where
         K: Borrow<Q>,
@@ -429,7 +403,7 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
     /// assert_eq!(session.read(&1)?, Some(10));
     /// # Ok::<(), oxifaster_core::error::Error>(())
     /// ```
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn fetch_add(&mut self, key: impl KeyArgument<K>, delta: V) -> Result<V, Error>
     where
         V: FetchAdd,
@@ -438,14 +412,6 @@ impl<K: PersistKey, V: PersistValue, D: StorageDevice> Session<K, V, D> {
         let key = key_of!(self.worker.core, encoded);
         let operation = Add::new(key, delta, add_decision(delta));
         self.worker.drive(operation, |worker, _| worker.count_conditional(true))
-    }
-}
-
-/// How many bytes of a word are a value; the others are padding.
-fn word_len<V: PersistValue>() -> usize {
-    match V::Codec::EXTENT {
-        Extent::Fixed(len) => len,
-        Extent::Varlen => size_of::<u64>(),
     }
 }
 

@@ -22,7 +22,8 @@
 //! # Rules
 //! 1. *An address that was looked up stays good until its operation runs*: the guard keeps its record in memory,
 //!    and what other sessions publish meanwhile overlaps with this operation, whose look-up comes first
-//!    (rule 2 of `operations`; whoever finds a tombstone, a seal or, under the latch, another sequence attempts).
+//!    (rule 2 of `operations`). Conditional operations attempt when they find a tombstone or a seal, or another sequence once they have
+//!    the latch; a decision to keep the value takes no latch, and its moment is the look for tombstone and seal.
 //! 2. *Operations of one batch on one key take effect in their order.* Only an attempt appends, or sees what others have
 //!    published since the look-up; so behind the first one of a group, reads included, every operation looks its entry up anew, and
 //!    finds no older record than an earlier one did. An update that follows a deferred one of its key is deferred, too.
@@ -371,7 +372,8 @@ mod tests {
     use oxifaster_device::FileSystemDisk;
 
     use super::{Key, Ran};
-    use crate::operations::{Decoded, Read};
+    use crate::operations::{Conditional, Decoded, Read, RmwOutcome};
+    use crate::session::{insert_decision, rmw_decision};
     use crate::{FasterKv, FasterKvConfig};
 
     /// A read that attempts may see what others have published since the group was looked up. A later read of the same key must
@@ -403,5 +405,44 @@ mod tests {
         // The first one comes without a candidate that would do, as if a writer held its record; so it attempts.
         assert_eq!(read(Address::NULL).as_deref(), Some("new"));
         assert_eq!(read(stale).as_deref(), Some("new"));
+    }
+
+    /// Candidates of a group may be superseded or deleted when their turn comes.
+    #[test]
+    fn a_conditional_operation_on_a_stale_record_attempts() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = FileSystemDisk::single_file(folder.path().join("store.log")).unwrap();
+        let store = Arc::new(FasterKv::<String, String, _>::open(FasterKvConfig::default(), device).unwrap());
+        let mut session = store.start_session().unwrap();
+        let bytes: &[u8] = "key".key_bytes().unwrap();
+        let hash = store.core.hash.hash(bytes);
+        let key = || Key { bytes, hash };
+        let candidate = || store.core.index.candidate(hash);
+
+        session.upsert("key", "old").unwrap();
+        let stale = candidate();
+        let mut append = |value: &mut String| {
+            value.push_str(" and much longer than it was");
+            true
+        };
+        session.rmw("key", &mut append).unwrap();
+        assert_ne!(candidate(), stale, "it did not fit");
+        let mut turn = session.worker.turn(None);
+        turn.candidate = stale;
+        let ran = turn.run(Conditional::new(key(), rmw_decision(&mut append))).unwrap();
+        assert!(matches!(ran, Ran::Done(RmwOutcome::Updated)), "{ran:?}");
+        drop(turn);
+        let expected = format!("old{0}{0}", " and much longer than it was");
+        assert_eq!(session.read("key").unwrap(), Some(expected));
+
+        let deleted = candidate();
+        session.delete("key").unwrap();
+        assert_eq!(candidate(), deleted, "in place");
+        let mut turn = session.worker.turn(None);
+        turn.candidate = deleted;
+        let insert = Conditional::with_value(key(), b"new", insert_decision::<String>);
+        assert!(matches!(turn.run(insert.keeping_found()).unwrap(), Ran::Done(true)));
+        drop(turn);
+        assert_eq!(session.read("key").unwrap().as_deref(), Some("new"));
     }
 }

@@ -66,7 +66,10 @@ fn run_each(workspace: &Workspace, judges: &[&str]) -> Outcome {
 fn blamed(file: &Path) -> String {
     match std::fs::read_to_string(file) {
         Ok(text) => text.lines().next().unwrap_or_default().chars().take(BLAME_CHARACTERS).collect(),
-        Err(_) => "no verdict: it was killed, or not built".to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            "no verdict: it was killed, or not built".to_owned()
+        }
+        Err(error) => format!("its verdict could not be read: {error}"),
     }
 }
 
